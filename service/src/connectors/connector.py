@@ -1,0 +1,169 @@
+"""The classes that a connector author derives from.
+
+A connector is one object per server. Its methods are called concurrently, are idempotent, and keep nothing about a job between
+calls: what ``get`` and ``delete`` need is in the resource meta that ``create`` returned. A method may be a plain ``def``; it then
+runs in that connector's own bounded thread pool.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from .context import Context
+from .errors import InvalidRequest, Unimplemented
+from .http import HttpClient
+from .models import LogPage, MetricResult, Resource, TaskTemplate
+
+__all__ = ["AsyncConnectorBase", "ConnectorBase", "NoSettings", "ResourceMeta", "SyncConnectorBase"]
+
+
+@dataclass(frozen=True)
+class ResourceMeta:
+    """What finds a job again: a frozen dataclass that derives from this.
+
+    It travels through the backend in the clear and comes back as a caller's input: no secret belongs in it, and no field of it
+    may be trusted to choose where credentials go. On the wire it is a JSON object of its fields; a field that equals its default
+    is left out, and a field that this release does not know is ignored, so that metas may grow.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True)
+
+    def encode(self) -> bytes:
+        """The bytes that the backend keeps."""
+        adapter = TypeAdapter(type(self))
+        values: dict[str, Any] = adapter.dump_python(self, mode="json")
+        for item in fields(self):
+            if getattr(self, item.name) == item.default:
+                del values[item.name]
+        return TypeAdapter(dict[str, Any]).dump_json(values)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """The meta that :meth:`encode` wrote.
+
+        :raises InvalidRequest: the bytes are no such meta: cut, of another connector, or of another kind.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            problem = f"{where}: {first['msg']}" if where else first["msg"]
+            raise InvalidRequest(f"the resource meta is not one of this connector ({problem})") from error
+
+
+MetaT = TypeVar("MetaT", bound=ResourceMeta)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings of a connector that has none."""
+
+
+class ConnectorBase(ABC):
+    """What async and sync connectors have in common. Derive from one of those."""
+
+    task_type: ClassVar[str]
+    """The task type that this connector serves."""
+    task_type_version: ClassVar[int] = 0
+    Settings: ClassVar[type[Any]] = NoSettings
+    """A frozen dataclass of this plugin's settings, each with a default: filled from ``CONNECTORS_<PLUGIN>__<FIELD>`` and
+    ``[plugins.<name>]``, validated at start."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = self.Settings() if settings is None else settings
+
+    @property
+    def name(self) -> str:
+        """The name under which the backend lists this connector."""
+        return f"{type(self).__name__.removesuffix('Connector')} Connector"
+
+    async def start(self, http: HttpClient) -> None:
+        """Called once before the first call: for what lives as long as the server.
+
+        :param http: the process's pooled HTTP client, the same as each call's ``ctx.http``.
+        """
+
+    async def aclose(self) -> None:
+        """Called once after the last call."""
+
+
+class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
+    """A connector for jobs that outlast a call: created, then polled until they end, or deleted.
+
+    ``class Acme(AsyncConnectorBase[AcmeJob])``, where ``AcmeJob`` is a frozen dataclass that derives from :class:`ResourceMeta`.
+    """
+
+    meta_type: ClassVar[type[ResourceMeta]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for base in getattr(cls, "__orig_bases__", ()):
+            origin = get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, AsyncConnectorBase):
+                meta = get_args(base)[0]
+                if isinstance(meta, type):
+                    if not (issubclass(meta, ResourceMeta) and is_dataclass(meta)):
+                        raise TypeError(f"{cls.__name__}: {meta.__name__} must be a dataclass that derives from ResourceMeta")
+                    cls.meta_type = meta
+
+    @abstractmethod
+    def create(self, task: TaskTemplate, ctx: Context) -> MetaT | Awaitable[MetaT]:
+        """Start the job, or find the one that was started under ``ctx.idempotency_key``. Return what finds it again.
+
+        :raises ConnectorError: as it says; one with ``proves_no_job`` frees the key, any other is looked into by the next try.
+        """
+
+    @abstractmethod
+    def get(self, job: MetaT, ctx: Context) -> Resource | Awaitable[Resource]:
+        """The job's state now, and its outputs once it succeeded.
+
+        A platform state that the connector does not know is RUNNING. A job that failed is a Resource too, not an error.
+
+        :raises NotFound: the platform does not have the job (any more): the task fails.
+        :raises ConnectorError: anything else is taken for a passing fault, and the last known phase goes on.
+        """
+
+    @abstractmethod
+    def delete(self, job: MetaT, ctx: Context) -> None | Awaitable[None]:
+        """Cancel the job. One that is over, or missing, is no error."""
+
+    def get_logs(self, job: MetaT, ctx: Context, *, lines: int, token: str) -> LogPage | Awaitable[LogPage]:
+        """A page of the job's log.
+
+        :param lines: how many at most; 0 leaves it to the connector. :param token: of the page before, "" for the first.
+        :raises Unimplemented: this connector has no logs.
+        """
+        raise Unimplemented(f"{self.task_type} has no logs")
+
+    def get_metrics(
+        self, job: MetaT, ctx: Context, *, queries: Sequence[str], start: datetime | None, end: datetime | None, step: timedelta | None
+    ) -> Sequence[MetricResult] | Awaitable[Sequence[MetricResult]]:
+        """The job's metrics.
+
+        :raises Unimplemented: this connector has no metrics.
+        """
+        raise Unimplemented(f"{self.task_type} has no metrics")
+
+
+class SyncConnectorBase(ConnectorBase):
+    """A connector for calls that answer at once. ``do`` must be idempotent: it may run again under the same key."""
+
+    @abstractmethod
+    def do(self, task: TaskTemplate, ctx: Context) -> Resource | Awaitable[Resource]:
+        """Carry out the call. The resource's phase is terminal.
+
+        :raises ConnectorError: as it says.
+        """
+
+
+def is_blocking(method: Any) -> bool:
+    """Whether a connector's method is a plain ``def``, to be run in a thread."""
+    return not inspect.iscoroutinefunction(inspect.unwrap(method))

@@ -1,0 +1,84 @@
+"""What a connector is given beside the task or the job: one object per call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+from .http import HttpClient
+from .models import TaskExecutionMetadata
+from .secrets import Secrets
+
+__all__ = ["Context", "Protocol"]
+
+T = TypeVar("T")
+Protocol = Literal["flyte1", "flyte2", "local"]
+
+
+class Context:
+    """The circumstances of one call.
+
+    ``idempotency_key`` is the same for every repeat of the same create: hand it to the platform. ``metadata`` is empty, but for
+    Flyte 2's create and Flyte 1's create and do: the callers send it there alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        http: HttpClient,
+        secrets: Secrets,
+        deadline: float,
+        idempotency_key: str = "",
+        output_prefix: str = "",
+        metadata: TaskExecutionMetadata | None = None,
+        inputs: Callable[[], Mapping[str, Any]] = dict,
+        protocol: Protocol = "local",
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.http = http
+        """The process's pooled HTTP client."""
+        self.secrets = secrets
+        """The request's secrets, then the environment's, then files'."""
+        self.deadline = deadline
+        """The instant, on the event loop's clock (seconds), when the connector's time is up."""
+        self.idempotency_key = idempotency_key
+        """A UUID as text, 36 characters."""
+        self.output_prefix = output_prefix
+        """The URI under which the backend looks for ``outputs.pb``."""
+        self.metadata = metadata or TaskExecutionMetadata()
+        self.protocol = protocol
+        """Who calls: what a job's meta must hold may depend on it, and nothing else should."""
+        self.logger = logger or logging.getLogger("connectors.plugin")
+        self._inputs = inputs
+        self._loop = asyncio.get_running_loop()
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        """The task's inputs as native Python values, decoded when first asked for.
+
+        :raises InvalidRequest: a value has no native form; the message names the variable.
+        """
+        return self._inputs()
+
+    def remaining(self) -> float:
+        """Seconds until :attr:`deadline`; never below 0."""
+        return max(0.0, self.deadline - self._loop.time())
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the server's event loop and wait for it: for methods that are a plain ``def``, in their own thread.
+
+        ``ctx.wait(ctx.secrets.get("token"))``
+
+        :raises RuntimeError: called on the event loop itself, which it would block for ever.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self._loop:
+            coroutine.close()
+            raise RuntimeError("wait() is for methods that are a plain def; in an async def, await instead")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()

@@ -1,0 +1,122 @@
+"""Where a connector's secrets come from, and how they stay out of everything else.
+
+A call's secrets are looked up in an ordered list of sources: what the request brought with it (Flyte 2's connection), the
+environment, then files. A value that was handed out is remembered by the process, so that :func:`redact` takes it out of log
+lines, errors and metas.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .errors import FailedPrecondition, InvalidRequest
+
+__all__ = ["EnvironmentSecrets", "FileSecrets", "RequestSecrets", "SecretSource", "Secrets", "redact"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
+_SHORTEST_REDACTED = 6  # a shorter value would blank out ordinary words
+_REMEMBERED = 4_096
+_handed_out: OrderedDict[str, None] = OrderedDict()
+
+
+class SecretSource(Protocol):
+    """One place where secrets may be."""
+
+    async def get(self, name: str) -> str | None:
+        """The value, or None where this source does not have it."""
+
+
+class RequestSecrets:
+    """The secrets that came with the request."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    async def get(self, name: str) -> str | None:
+        return self._values.get(name)
+
+
+class EnvironmentSecrets:
+    """The server's environment: the name itself, in capitals, or with the prefix ``_FSEC_`` that Flyte gives to mounted secrets."""
+
+    async def get(self, name: str) -> str | None:
+        upper = name.upper()
+        for variable in (f"_FSEC_{upper}", upper, name):
+            if value := os.environ.get(variable):
+                return value
+        return None
+
+
+class FileSecrets:
+    """Files named after their secret in a folder, read each time: a rotated secret is seen by the next call."""
+
+    def __init__(self, folder: Path = Path("/etc/secrets")) -> None:
+        self._folder = folder
+
+    async def get(self, name: str) -> str | None:
+        for candidate in (name, name.lower()):
+            try:
+                return (self._folder / candidate).read_text("utf-8").strip()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                continue
+            except (OSError, UnicodeDecodeError) as error:
+                raise FailedPrecondition(f"the file of secret {name!r} cannot be read") from error
+        return None
+
+
+class Secrets:
+    """The secrets that one call may ask for."""
+
+    def __init__(self, sources: Sequence[SecretSource]) -> None:
+        """:param sources: asked in this order; the first that has the secret wins."""
+        self._sources = tuple(sources)
+
+    async def get(self, name: str) -> str:
+        """The value of a secret.
+
+        :raises InvalidRequest: the name is not one that a secret can have (letters, digits, ``_``, ``.``, ``-``; no path).
+        :raises FailedPrecondition: no source has it.
+        """
+        value = await self.find(name)
+        if value is None:
+            raise FailedPrecondition(f"the secret {name!r} is neither in the request, nor in the environment, nor in a file")
+        return value
+
+    async def find(self, name: str) -> str | None:
+        """The value of a secret, or None where no source has it.
+
+        :raises InvalidRequest: as :meth:`get`.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidRequest(f"{name[:80]!r} cannot be a secret's name: letters, digits, '_', '.' and '-' only")
+        for source in self._sources:
+            value = await source.get(name)
+            if value is not None:
+                remember(value)
+                return value
+        return None
+
+    def __repr__(self) -> str:
+        return "Secrets(…)"
+
+
+def remember(value: str) -> None:
+    """Have :func:`redact` hide ``value`` from now on. The oldest of 4,096 values is forgotten first."""
+    if len(value) >= _SHORTEST_REDACTED:
+        _handed_out[value] = None
+        _handed_out.move_to_end(value)
+        if len(_handed_out) > _REMEMBERED:
+            _handed_out.popitem(last=False)
+
+
+def redact(text: str) -> str:
+    """``text`` with every secret value that was handed out replaced by ``[secret]``."""
+    for value in _handed_out:
+        if value in text:
+            text = text.replace(value, "[secret]")
+    return text
