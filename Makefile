@@ -1,0 +1,90 @@
+# Every target sets up what it needs. It takes Python 3.11, 3.12 or 3.13, make and a package index; nothing else.
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PACKAGES := service $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+MANIFESTS := $(PACKAGES:%=%/pyproject.toml)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+.PHONY: install
+install: $(STAMP) ## .venv with the service, every plugin and the development tools (PYTHON= chooses the interpreter)
+
+$(STAMP): requirements.lock $(MANIFESTS)
+	@say() { echo "make install: $$*" >&2; exit 1; }; \
+	python='$(PYTHON)'; log=$(VENV)/install.log; \
+	[ -n "$$python" ] || say "no Python >= 3.11 and < 3.14 found; install one, or name it: make install PYTHON=/path/to/python3"; \
+	"$$python" -c '$(SUPPORTED)' 2>/dev/null || say "$$python is not a Python >= 3.11 and < 3.14"; \
+	if ! $(BIN)/python -c '$(SUPPORTED)' >/dev/null 2>&1 || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		"$$python" -m venv --clear $(VENV) >/dev/null 2>&1 || \
+			say "$$python cannot make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"; \
+	fi; \
+	echo "make install: installing into $(VENV) with $$($(BIN)/python --version); it takes a minute or two"; \
+	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	$(BIN)/python -m pip install --quiet --only-binary :all: --require-hashes -r requirements.lock >$$log 2>&1 && \
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e ./%) >>$$log 2>&1 || \
+		say "$$(grep '^ERROR' $$log | tail -1 | cut -c1-300); is the package index reachable? The whole story is in $$log"
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## a real query through both Flyte protocols, against a BigQuery emulator
+	@$(BIN)/python demo/run_demo.py $(ARGS)
+
+.PHONY: serve
+serve: $(STAMP) ## the server, in the foreground (ARGS="--port 8000 …")
+	@$(BIN)/connectors serve $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## every test, with coverage (ARGS= for pytest, e.g. ARGS="tests/wire -k status")
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@# a part of the suite covers a part of the code: the bound is for all of it
+	$(BIN)/coverage report $(if $(ARGS),--fail-under=0,)
+
+.PHONY: check
+check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) proto-check
+
+.PHONY: proto
+proto: $(STAMP) ## generate the code from proto/
+	$(BIN)/python proto/generate.py
+
+.PHONY: proto-check
+proto-check: $(STAMP) ## compare the committed generated code with a fresh generation
+	$(BIN)/python proto/generate.py --check
+
+# The lock keeps its versions; ARGS=--upgrade takes the newest, ARGS="--upgrade-package NAME" one package.
+# It names no index: the one that pip is configured with, if any, is only used.
+.PHONY: lock
+lock: $(STAMP) ## resolve requirements.lock anew from every pyproject.toml
+	@index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) && export UV_DEFAULT_INDEX="$$index"; \
+	$(BIN)/uv pip compile --quiet --group pyproject.toml:dev $(MANIFESTS) --all-extras \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		$(foreach p,$(MANIFESTS),--no-emit-package $$(sed -n 's/^name = "\(.*\)"/\1/p' $(p))) \
+		--custom-compile-command "make lock" --output-file requirements.lock $(ARGS) >/dev/null
+
+.PHONY: wheels
+wheels: $(STAMP) ## wheel and source archive of every package, in dist/
+	@rm -rf dist
+	@for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
+
+.PHONY: clean
+clean: ## remove .venv and everything that was built or cached
+	rm -rf $(VENV) dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

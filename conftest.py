@@ -1,0 +1,52 @@
+"""What every test in the workspace shares: the event loop, the property tests' profile, and no silent skip in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import hypothesis
+import pytest
+
+# No deadline: a shared machine's pauses are no fault of the code. A failing example is printed as code to repeat it.
+hypothesis.settings.register_profile("workspace", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("workspace")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Every `@pytest.mark.anyio` test runs on asyncio: grpclib knows no other loop."""
+    return "asyncio"
+
+
+def _skip_reasons(reports: Iterable[pytest.TestReport | pytest.CollectReport]) -> list[str]:
+    """One line per skipped test or module: where it was, and why."""
+    lines = []
+    for report in reports:
+        where, reason = report.nodeid, str(report.longrepr)
+        if isinstance(report.longrepr, tuple):
+            reason = report.longrepr[2].removeprefix("Skipped: ")
+        lines.append(f"{where}: {reason}")
+    return lines
+
+
+def _skipped_in_ci(config: pytest.Config) -> list[str]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return []
+    return _skip_reasons(reporter.stats.get("skipped", []))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI every server that a test needs is there: a skipped test fails the session."""
+    if session.exitstatus == pytest.ExitCode.OK and _skipped_in_ci(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    skipped = _skipped_in_ci(config)
+    if skipped:
+        terminalreporter.section("skipped, which fails the session where CI is set", red=True)
+        for line in skipped:
+            terminalreporter.line(line)
