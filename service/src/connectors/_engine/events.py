@@ -1,0 +1,49 @@
+"""One frozen event per call. Metrics, logs and traces are made from it and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..context import Protocol
+from ..models import Phase, TaskExecutionId
+
+__all__ = ["CallEvent", "Observer", "Operation"]
+
+Operation = str
+"""create, get, delete, do, get_logs, get_metrics, or a rejected request's method."""
+
+
+@dataclass(frozen=True)
+class CallEvent:
+    """What one call was and how it ended."""
+
+    operation: Operation
+    task_type: str
+    """A task type that a connector serves, or ``unknown``: callers cannot make up label values."""
+    protocol: Protocol
+    status: str
+    """The gRPC status's name: OK, NOT_FOUND …"""
+    seconds: float
+    """From the request's arrival to the answer."""
+    error: str = ""
+    """The error's class, or ""."""
+    message: str = ""
+    """What the caller was told, where it failed."""
+    error_id: str = ""
+    """Names the traceback in the log, where the connector had a bug."""
+    phase: Phase | None = None
+    attempts: int = 0
+    """How often the connector was called."""
+    key: str = ""
+    """The idempotency key."""
+    repeated: bool = False
+    """Whether the answer was an earlier create's."""
+    shielded: bool = False
+    """Whether a fault was hidden behind the last known phase."""
+    input_bytes: int | None = None
+    peer: str = ""
+    execution: TaskExecutionId | None = None
+
+
+Observer = Callable[[CallEvent], None]

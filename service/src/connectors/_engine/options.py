@@ -1,0 +1,60 @@
+"""The engine's options, with their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["ConnectorLimits", "EngineOptions"]
+
+
+@dataclass(frozen=True)
+class ConnectorLimits:
+    """How much one connector may take. Each connector has its own."""
+
+    concurrency: int = 256
+    """Calls to the connector at once; 1 or more."""
+    queue: int = 1_024
+    """Calls that may wait for their turn; 0 or more."""
+    threads: int = 16
+    """Threads for methods that are a plain ``def``; 1 or more."""
+    attempts: int = 4
+    """How often one call tries at the most; 1 is no retry."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Times are in seconds."""
+
+    key_namespace: str = ""
+    """Names the cluster: a part of every derived key."""
+    concurrency: int = 4_096
+    """Calls to all connectors at once."""
+    default_timeout: float = 10.0
+    """For a call whose caller set no deadline."""
+    max_timeout: float = 60.0
+    """The longest deadline a caller can ask for."""
+    margin: float = 0.5
+    """The answer leaves this long before the caller's deadline (a tenth of the time, where that is less)."""
+    create_timeout: float = 60.0
+    """How long a create may go on, whatever its caller does."""
+    do_timeout: float = 600.0
+    """How long a ``do`` that runs as a job (Flyte 2) may take."""
+    lease: float = 15.0
+    """For how long a create's reservation outlives a server that died."""
+    retry_initial: float = 0.1
+    """The first pause between tries is a random time up to this; each further bound is twice the last."""
+    retry_max: float = 5.0
+    """The longest such bound."""
+    result_ttl: float = 3_600.0
+    """How long a sync connector's result is kept."""
+    result_max_bytes: int = 1024 * 1024
+    """A larger result is not kept: the call is made again."""
+    store_retention: float = 7 * 86_400.0
+    limits: ConnectorLimits = ConnectorLimits()
+    per_connector: Mapping[str, ConnectorLimits] = field(default_factory=dict)
+    """Limits by task type, in place of ``limits``."""
+
+    def limits_for(self, task_type: str) -> ConnectorLimits:
+        """The limits of one task type."""
+        return self.per_connector.get(task_type, self.limits)

@@ -1,0 +1,52 @@
+"""What the wire hands to the engine: the same for both protocols, decoded no further than the engine needs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..context import Protocol
+from ..models import TaskCategory, TaskExecutionMetadata, TaskTemplate
+
+__all__ = ["Caller", "CreateRequest", "JobRequest"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls, and how."""
+
+    protocol: Protocol
+    deadline: float | None = None
+    """The caller's own, an instant on the event loop's clock (seconds)."""
+    peer: str = ""
+    idempotency_key: str = ""
+    """The request's ``idempotency-key`` metadata, or ""."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What the request's connection brought."""
+
+
+@dataclass(frozen=True)
+class CreateRequest:
+    """A create, or a do. The callables decode when they are called; they raise InvalidRequest."""
+
+    caller: Caller
+    category: TaskCategory
+    output_prefix: str
+    metadata: TaskExecutionMetadata
+    template: Callable[[], TaskTemplate]
+    inputs: Callable[[], Mapping[str, Any]]
+    input_bytes: int = 0
+    """The inputs' size on the wire."""
+    stored_form: Callable[[], bytes] = bytes
+    """The request as bytes, without the connection: what another replica needs to run a ``do`` again."""
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A get, delete, get_logs or get_metrics."""
+
+    caller: Caller
+    category: TaskCategory
+    meta: bytes
+    output_prefix: str = ""
