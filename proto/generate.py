@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from betterproto2_compiler.known_types import KNOWN_METHODS, WRAPPED_TYPES
-from betterproto2_compiler.lib.google.protobuf import DescriptorProto, FileDescriptorSet
+from betterproto2_compiler.lib.google.protobuf import DescriptorProto, FileDescriptorSet, SourceCodeInfo
 from betterproto2_compiler.lib.google.protobuf.compiler import CodeGeneratorRequest
 from betterproto2_compiler.plugin.parser import generate_code
 
@@ -100,6 +100,8 @@ def generate_messages(descriptors: bytes, scratch: Path) -> dict[str, bytes]:
     files = FileDescriptorSet.parse(descriptors).file
     for file in files:
         clear_deprecation(file.message_type)
+        if file.package.startswith("google."):
+            file.source_code_info = SourceCodeInfo()  # their comments stay with their authors
 
     # The compiler calls ruff by name, and ruff takes its settings from the working directory.
     (scratch / "ruff.toml").write_text(RUFF_SETTINGS)
