@@ -1,0 +1,43 @@
+"""The one retry loop: exponential, full jitter, ``Retry-After`` honoured, never past the time that is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from ..errors import ConnectorError
+
+__all__ = ["retrying"]
+
+T = TypeVar("T")
+
+
+async def retrying(call: Callable[[], Awaitable[T]], *, attempts: int, until: Callable[[], float], initial: float, longest: float) -> T:
+    """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
+
+    :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start.
+    :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but one that
+        the platform asked for.
+    """
+    clock = asyncio.get_running_loop().time
+    jitter = wait_random_exponential(multiplier=initial, max=longest)
+    tried_enough = stop_after_attempt(attempts)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after if isinstance(error, ConnectorError) and error.retry_after else 0.0
+        return asked + jitter(state)
+
+    def stop(state: RetryCallState) -> bool:
+        return tried_enough(state) or clock() + state.upcoming_sleep >= until()
+
+    loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
+    return await loop(call)
+
+
+def _is_retryable(error: BaseException) -> bool:
+    return isinstance(error, ConnectorError) and error.retryable

@@ -1,0 +1,82 @@
+"""GetTask's last known phases.
+
+The backend counts failed polls over a task's whole life and gives it up at the sixth, so a poll is never answered with an error
+for a fault that may pass: it is answered with what was known last. A task is never taken back from a terminal phase.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import ConnectorError
+from ..models import Phase, Resource, TaskCategory
+from .outcome import status_of
+
+__all__ = ["Shield"]
+
+_REMEMBERED = 16_384
+
+_Job = tuple[TaskCategory, bytes]
+
+
+@dataclass
+class _Known:
+    phase: Phase = Phase.RUNNING
+    terminal: Resource | None = None
+    fault_since: float | None = None
+    faults: int = 0
+
+
+class Shield:
+    """What is known of the jobs that were polled last; the longest unasked of 16,384 is forgotten first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[_Job, _Known] = OrderedDict()
+
+    def answer(self, category: TaskCategory, meta: bytes, resource: Resource) -> Resource:
+        """Take note of the platform's answer, and return what the backend is told."""
+        known = self._of(category, meta)
+        known.fault_since, known.faults = None, 0
+        if known.terminal is not None and not resource.phase.is_terminal:
+            return known.terminal
+        known.phase = resource.phase
+        if resource.phase.is_terminal:
+            known.terminal = resource
+        return resource
+
+    def hide(self, category: TaskCategory, meta: bytes, error: ConnectorError, *, now: float) -> Resource:
+        """What the backend is told while the platform cannot be asked: the last known phase, RUNNING where there is none, with
+        the fault and its age in ``custom_info``.
+
+        :param now: seconds on any clock that goes on.
+        """
+        known = self._of(category, meta)
+        known.faults += 1
+        if known.fault_since is None:
+            known.fault_since = now
+        if known.terminal is not None:
+            return known.terminal
+        fault: dict[str, Any] = {
+            "status": status_of(error),
+            "message": error.message,
+            "count": known.faults,
+            "age_seconds": round(now - known.fault_since, 1),
+        }
+        return replace(Resource(known.phase), message=error.message, custom_info={"fault": fault})
+
+    def forget(self, category: TaskCategory, meta: bytes) -> None:
+        """The job was deleted."""
+        self._known.pop((category, meta), None)
+
+    def _of(self, category: TaskCategory, meta: bytes) -> _Known:
+        job = (category, meta)
+        known = self._known.get(job)
+        if known is None:
+            known = self._known[job] = _Known()
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        else:
+            self._known.move_to_end(job)
+        return known
