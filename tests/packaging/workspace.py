@@ -1,0 +1,57 @@
+"""The workspace's packages, as the packaging tests see them: from their manifests, not from what is installed."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Package:
+    """One distribution of the workspace."""
+
+    folder: Path
+
+    @cached_property
+    def project(self) -> dict[str, Any]:
+        project: dict[str, Any] = tomllib.loads((self.folder / "pyproject.toml").read_text())["project"]
+        return project
+
+    @property
+    def name(self) -> str:
+        return str(self.project["name"])
+
+    @property
+    def requirements(self) -> list[Requirement]:
+        """What the package needs at run time, with every extra."""
+        extras = self.project.get("optional-dependencies", {}).values()
+        return [
+            Requirement(line) for line in [*self.project["dependencies"], *(line for extra in extras for line in extra)]
+        ]
+
+    @property
+    def import_package(self) -> Path:
+        """The one folder under src/ that is installed."""
+        (found,) = (path for path in (self.folder / "src").iterdir() if (path / "__init__.py").exists())
+        return found
+
+    def __str__(self) -> str:
+        return self.name
+
+
+SERVICE = Package(ROOT / "service")
+PLUGINS = [Package(manifest.parent) for manifest in sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+PACKAGES = [SERVICE, *PLUGINS]
+
+
+def dev_requirements() -> list[Requirement]:
+    """The development tools, from the workspace's own manifest."""
+    manifest = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return [Requirement(line) for line in manifest["dependency-groups"]["dev"]]
