@@ -69,15 +69,17 @@ proto: $(STAMP) ## generate the code from proto/
 proto-check: $(STAMP) ## compare the committed generated code with a fresh generation
 	$(BIN)/python proto/generate.py --check
 
-# The lock keeps its versions; ARGS=--upgrade takes the newest, ARGS="--upgrade-package NAME" one package.
-# It names no index: the one that pip is configured with, if any, is only used.
+# The locks keep their versions; ARGS=--upgrade takes the newest, ARGS="--upgrade-package NAME" one package.
+# They name no index: the one that pip is configured with, if any, is only used. The image's versions are the suite's.
+LOCK = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) && export UV_DEFAULT_INDEX="$$index"; \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(MANIFESTS) \
+	$(foreach p,$(MANIFESTS),--no-emit-package $$(sed -n 's/^name = "\(.*\)"/\1/p' $(p))) \
+	--custom-compile-command "make lock" $(ARGS) >/dev/null
+
 .PHONY: lock
-lock: $(STAMP) ## resolve requirements.lock anew from every pyproject.toml
-	@index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) && export UV_DEFAULT_INDEX="$$index"; \
-	$(BIN)/uv pip compile --quiet --group pyproject.toml:dev $(MANIFESTS) --all-extras \
-		--universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		$(foreach p,$(MANIFESTS),--no-emit-package $$(sed -n 's/^name = "\(.*\)"/\1/p' $(p))) \
-		--custom-compile-command "make lock" --output-file requirements.lock $(ARGS) >/dev/null
+lock: $(STAMP) ## resolve both requirements.lock anew from every pyproject.toml
+	@$(LOCK) --group pyproject.toml:dev --all-extras --output-file requirements.lock
+	@$(LOCK) --group pyproject.toml:image --constraint requirements.lock --output-file service/requirements.lock
 
 .PHONY: wheels
 wheels: $(STAMP) ## wheel and source archive of every package, in dist/

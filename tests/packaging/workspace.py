@@ -29,12 +29,15 @@ class Package:
         return str(self.project["name"])
 
     @property
+    def runtime_requirements(self) -> list[Requirement]:
+        """What the package needs to run, without an extra."""
+        return [Requirement(line) for line in self.project["dependencies"]]
+
+    @property
     def requirements(self) -> list[Requirement]:
-        """What the package needs at run time, with every extra."""
+        """What the package may bring along: with every extra."""
         extras = self.project.get("optional-dependencies", {}).values()
-        return [
-            Requirement(line) for line in [*self.project["dependencies"], *(line for extra in extras for line in extra)]
-        ]
+        return self.runtime_requirements + [Requirement(line) for extra in extras for line in extra]
 
     @property
     def import_package(self) -> Path:
@@ -51,7 +54,11 @@ PLUGINS = [Package(manifest.parent) for manifest in sorted(ROOT.glob("plugins/*/
 PACKAGES = [SERVICE, *PLUGINS]
 
 
-def dev_requirements() -> list[Requirement]:
-    """The development tools, from the workspace's own manifest."""
-    manifest = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    return [Requirement(line) for line in manifest["dependency-groups"]["dev"]]
+def tools(group: str) -> list[Requirement]:
+    """A group of the workspace's own manifest, with the groups that it includes."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    requirements = [Requirement(line) for line in groups[group] if isinstance(line, str)]
+    for line in groups[group]:
+        if isinstance(line, dict):
+            requirements += tools(line["include-group"])
+    return requirements
