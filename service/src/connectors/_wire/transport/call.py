@@ -1,0 +1,204 @@
+"""One RPC, from its headers to its trailers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+from connectors._wire.status import Status, StatusError
+from connectors._wire.transport.inbox import Inbox
+from connectors._wire.transport.outbound import Outbound
+from connectors._wire.transport.refusal import Reason, Refusal
+from connectors._wire.transport.request import Headers, binary_metadata, text_metadata
+
+
+class CallEnded(Exception):
+    """The call is over: it was answered, its deadline passed, or the caller is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one method is served.
+
+    The handler may raise :class:`StatusError`; anything else it raises is answered INTERNAL. Its task is cancelled when
+    the deadline passes or the caller goes away, so what must finish belongs in a task of its own.
+    """
+
+    handler: Callable[[Call], Awaitable[None]]
+    client_streaming: bool = False
+    server_streaming: bool = False
+    endless: bool = False
+    """True for calls that never end by themselves, such as a health watch: a drain does not wait for them."""
+
+
+def unary(handler: Callable[[Call, bytes], Awaitable[bytes]]) -> Route:
+    """A route that takes one message and answers with one."""
+
+    async def run(call: Call) -> None:
+        # Never None: the transport refuses a unary request that has no message.
+        request = cast(bytes, await call.receive())
+        await call.send(await handler(call, request))
+
+    return Route(run)
+
+
+class Call:
+    """One RPC as its handler sees it. The transport alone makes these."""
+
+    method: str
+    """The path, `/package.Service/Method`."""
+    peer: str
+    """The caller's address, `127.0.0.1:5000` or `[::1]:5000`."""
+    deadline: float | None
+    """The instant of the event loop's clock when the caller gives up, None when it did not say."""
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        peer: str,
+        deadline: float | None,
+        headers: Headers,
+        route: Route,
+        inbox: Inbox,
+        outbound: Outbound,
+        closing: Callable[[], None],
+        on_rejected: Callable[[str, Status, str], None],
+        on_unhandled: Callable[[str, BaseException], str],
+    ) -> None:
+        self.method = method
+        self.peer = peer
+        self.deadline = deadline
+        self.route = route
+        self._headers = headers
+        self._inbox = inbox
+        self._outbound = outbound
+        self._closing = closing
+        self._on_rejected = on_rejected
+        self._on_unhandled = on_unhandled
+        self._on_end: list[Callable[[bool], None]] = []
+        self._answer: bytes | None = None
+        self._sending = False
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @cached_property
+    def metadata(self) -> Mapping[str, str]:
+        """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
+        return text_metadata(self._headers)
+
+    @cached_property
+    def binary(self) -> Mapping[str, tuple[bytes, ...]]:
+        """The caller's `-bin` metadata, decoded."""
+        return binary_metadata(self._headers)
+
+    @property
+    def ended(self) -> bool:
+        """True once the answer has been written, or nobody is there to take one."""
+        return self._ended
+
+    async def receive(self) -> bytes | None:
+        """The next message; None once the caller has half-closed. :raises CallEnded: the call is over."""
+        if self._ended:
+            raise CallEnded(self.method)
+        return await self._inbox.receive()
+
+    async def send(self, message: bytes) -> None:
+        """Sends one message. A unary answer leaves when the handler returns, together with its status.
+
+        :raises CallEnded: the call is over.
+        :raises RuntimeError: a second message of a unary answer, or two tasks send at once.
+        """
+        if self._ended:
+            raise CallEnded(self.method)
+        if not self.route.server_streaming:
+            if self._answer is not None:
+                raise RuntimeError("a unary call was answered twice")
+            self._answer = message
+            return
+        if self._sending:
+            raise RuntimeError("two tasks send on one call")
+        self._sending = True
+        try:
+            await self._outbound.send(message)
+        finally:
+            self._sending = False
+
+    def on_end(self, callback: Callable[[bool], None]) -> None:
+        """Calls back once when the call is over: True when an OK answer was written to a caller that was there.
+
+        Written is not read: a caller that vanishes in that moment still counts. The callback must not raise.
+        """
+        self._on_end.append(callback)
+
+    # What follows is for the transport.
+
+    def start(self) -> asyncio.Task[None]:
+        """Runs the handler in a task of its own."""
+        loop = asyncio.get_running_loop()
+        if self.deadline is not None:
+            self._timer = loop.call_at(self.deadline, self._expire)
+        self._task = loop.create_task(self._run())
+        return self._task
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Ends the call with a status of the transport's own."""
+        if not self._ended:
+            self._fail(refusal.status, refusal.message)
+            self._on_rejected(self.method, refusal.status, refusal.reason)
+
+    def abandon(self) -> None:
+        """The caller is gone: nothing is written."""
+        self._end(delivered=False)
+
+    async def _run(self) -> None:
+        try:
+            await self.route.handler(self)
+            if self._ended:
+                return
+            if self.route.server_streaming:
+                delivered = self._outbound.end()
+            elif self._answer is not None:
+                delivered = await self._outbound.send_only(self._answer)
+            else:
+                raise RuntimeError("the handler returned without an answer")
+            self._end(delivered=delivered)
+        except StatusError as error:
+            self._fail(error.status, error.message)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self._ended or (task is not None and task.cancelling()):
+                raise
+            # Nobody cancelled this call: the handler awaited something that was cancelled under it.
+            self._fail(Status.INTERNAL, self._on_unhandled(self.method, error))
+        except Exception as error:  # noqa: BLE001 - whatever a handler lets out, its caller gets an answer
+            if not self._ended:
+                self._fail(Status.INTERNAL, self._on_unhandled(self.method, error))
+        finally:
+            # Reached open only when the loop itself is being torn down, or the callback above raised.
+            self._fail(Status.UNAVAILABLE, "the call was interrupted")
+
+    def _expire(self) -> None:
+        self.refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.DEADLINE, "the deadline passed before the answer"))
+
+    def _fail(self, status: Status, message: str) -> None:
+        if not self._ended:
+            self._outbound.fail(status, message)
+            self._end(delivered=False)
+
+    def _end(self, *, delivered: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._inbox.close()
+        self._closing()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        for callback in self._on_end:
+            callback(delivered)

@@ -1,0 +1,114 @@
+"""The receiving half of one stream: DATA in, whole messages out, flow control between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from grpclib.protocol import Buffer
+
+from connectors._wire.status import Status
+from connectors._wire.transport.framing import MessageReader
+from connectors._wire.transport.refusal import Reason, Refusal
+
+
+class Inbox(Buffer):
+    """Takes the place of grpclib's buffer, which holds any amount and cannot tell a cut message from a whole one.
+
+    grpclib calls ``add``, ``eof`` and ``unacked_size``. ``acknowledge`` gives window back to the caller, ``refuse``
+    ends the call. A unary request (``single``) is handed over once the caller has half-closed, so that its handler never
+    starts on a request that turns out to be malformed.
+    """
+
+    def __init__(
+        self,
+        reader: MessageReader,
+        *,
+        single: bool,
+        acknowledge: Callable[[int], None],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
+        # grpclib's own constructor makes a queue for each stream, which nothing here would use.
+        self._reader = reader
+        self._single = single
+        self._acknowledge = acknowledge
+        self._refuse = refuse
+        self._messages: deque[bytes] = deque()
+        self._count = 0
+        self._held = 0
+        self._ended = False
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        """DATA arrived; ``ack_size`` is what it took of the flow-control windows, padding included."""
+        if self._closed:
+            self._acknowledge(ack_size)
+            return
+        try:
+            messages = self._reader.feed(data)
+            self._count += len(messages)
+            if self._single and self._count > 1:
+                raise _cardinality("this method takes one request message, and more than one was sent")
+        except Refusal as refusal:
+            self._acknowledge(ack_size)
+            self._refuse(refusal)
+            return
+        self._messages.extend(messages)
+        # Messages that wait for their handler hold the window, so a fast caller is slowed down to its pace. A message
+        # in progress must not: messages of many streams share one window and would wait for each other for ever.
+        if self._messages and not self._single:
+            self._held += ack_size
+            self._wake()
+        else:
+            self._acknowledge(ack_size)
+
+    def eof(self) -> None:
+        """The caller half-closed."""
+        if self._closed:
+            return
+        try:
+            self._reader.end()
+            if self._single and self._count == 0:
+                raise _cardinality("this method takes one request message, and none was sent")
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self._ended = True
+        self._wake()
+
+    async def receive(self) -> bytes | None:
+        """The next message, None once the caller has half-closed and every message was taken."""
+        while not self._ended and (self._single or not self._messages):
+            if self._waiter is not None:
+                raise RuntimeError("two tasks receive on one call")
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        if not self._messages:
+            self._acknowledge(self.unacked_size())
+        return message
+
+    def unacked_size(self) -> int:
+        """The window still held, in bytes; it is given back by whoever asks."""
+        held, self._held = self._held, 0
+        return held
+
+    def close(self) -> None:
+        """The call is over: what still arrives is dropped."""
+        self._closed = True
+        self._messages.clear()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _cardinality(message: str) -> Refusal:
+    return Refusal(Status.UNIMPLEMENTED, Reason.CARDINALITY, message)

@@ -1,0 +1,134 @@
+"""A request's headers: what gRPC says they mean, and which requests are refused for them.
+
+Source: the gRPC protocol over HTTP/2 (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A missing
+`te: trailers` is let pass, as the Go and C servers do: it warns of proxies, and the proxy that dropped it forwards the
+call all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connectors._wire.status import Status
+from connectors._wire.transport.refusal import Reason, Refusal
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_HEADER_OVERHEAD_BYTES = 32  # RFC 9113, section 6.5.2
+_CONTENT_TYPE = re.compile(rb"application/grpc(?:\+proto)?(?:\s*;.*)?", re.IGNORECASE)
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_TIMEOUT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_ENCODINGS = {b"": "identity", b"identity": "identity", b"gzip": "gzip"}
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_PROTOCOL_HEADERS = frozenset({b"te", b"content-type"})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What the headers of one request say."""
+
+    method: str
+    """The path, `/package.Service/Method`."""
+    encoding: str
+    """How messages may be compressed: `identity` or `gzip`."""
+    timeout: float | None
+    """Seconds that the caller waits from now on, None when it did not say."""
+
+
+def method_of(headers: Headers) -> str:
+    """The path of a request, "" when it has none."""
+    for name, value in headers:
+        if name == b":path":
+            return value.decode("utf-8", "replace")
+    return ""
+
+
+def read_head(headers: Headers, max_header_list_bytes: int) -> RequestHead:
+    """What ``headers`` say. :raises Refusal: this is no gRPC request, or one that cannot be served."""
+    # A request that repeats one of these is read by its first value; everything else is metadata.
+    known: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in headers:
+        size += len(name) + len(value) + _HEADER_OVERHEAD_BYTES
+        known.setdefault(name, value)
+    if known.get(b":method") != b"POST":
+        raise Refusal(Status.UNKNOWN, Reason.HTTP_METHOD, "gRPC requests are HTTP POST requests", http_status=405)
+    if not _CONTENT_TYPE.fullmatch(known.get(b"content-type", b"")):
+        raise Refusal(Status.UNKNOWN, Reason.CONTENT_TYPE, "the content-type must be application/grpc", http_status=415)
+    path = known.get(b":path", b"")
+    if not path.startswith(b"/"):
+        raise Refusal(Status.INTERNAL, Reason.BAD_REQUEST, "the request has no path", http_status=400)
+    if size > max_header_list_bytes:
+        raise Refusal(
+            Status.RESOURCE_EXHAUSTED,
+            Reason.HEADERS_TOO_LARGE,
+            f"the request's headers are {size} bytes, the limit is {max_header_list_bytes}",
+        )
+    return RequestHead(
+        method=path.decode("utf-8", "replace"),
+        encoding=_read_encoding(known.get(b"grpc-encoding", b"")),
+        timeout=read_timeout(known.get(b"grpc-timeout")),
+    )
+
+
+def _read_encoding(value: bytes) -> str:
+    try:
+        return _ENCODINGS[value]
+    except KeyError:
+        name = value[:40].decode("ascii", "replace")
+        raise Refusal(
+            Status.UNIMPLEMENTED,
+            Reason.UNSUPPORTED_ENCODING,
+            f"grpc-encoding {name!r} is not supported; identity and gzip are",
+        ) from None
+
+
+def read_timeout(value: bytes | None) -> float | None:
+    """A `grpc-timeout` in seconds, None for none. :raises Refusal: it is malformed."""
+    if value is None:
+        return None
+    match = _TIMEOUT.fullmatch(value)
+    if match is None:
+        raise Refusal(Status.INTERNAL, Reason.BAD_TIMEOUT, "the grpc-timeout header is malformed")
+    return int(match[1]) * _TIMEOUT_SECONDS[match[2]]
+
+
+def text_metadata(headers: Headers) -> dict[str, str]:
+    """The caller's ASCII metadata. Values of a repeated name are joined with a comma, as HTTP does.
+
+    Names that belong to the protocol are left out, and so is an entry whose value is not printable ASCII: gRPC allows
+    no such value, and one broken entry is no reason to fail a call.
+    """
+    metadata: dict[str, str] = {}
+    for name, value in headers:
+        if _is_protocol(name) or name.endswith(b"-bin") or not _PRINTABLE.fullmatch(value):
+            continue
+        key, text = name.decode("ascii", "replace").lower(), value.decode("ascii")
+        metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
+    return metadata
+
+
+def binary_metadata(headers: Headers) -> dict[str, tuple[bytes, ...]]:
+    """The caller's `-bin` metadata, decoded; one header may hold several values. What is no base64 is left out."""
+    metadata: dict[str, tuple[bytes, ...]] = {}
+    for name, value in headers:
+        if _is_protocol(name) or not name.endswith(b"-bin"):
+            continue
+        key = name.decode("ascii", "replace").lower()
+        for part in value.split(b","):
+            # Padding is optional on the wire.
+            digits = part.strip().rstrip(b"=")
+            try:
+                decoded = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
+            except binascii.Error:
+                continue
+            metadata[key] = (*metadata.get(key, ()), decoded)
+    return metadata
+
+
+def _is_protocol(name: bytes) -> bool:
+    return name.startswith((b":", b"grpc-")) or name in _PROTOCOL_HEADERS

@@ -1,0 +1,154 @@
+"""The listening server: its connections, its calls in flight, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as _ssl
+from collections.abc import Callable, Mapping
+
+from connectors._wire.status import Status
+from connectors._wire.transport.call import Route
+from connectors._wire.transport.dispatch import InFlight, Service
+from connectors._wire.transport.limits import Limits
+from connectors._wire.transport.refusal import Reason, Refusal
+from connectors._wire.transport.session import Session
+
+BACKLOG = 1024
+"""Connections that the kernel may hold while the loop is busy; callers that dial anew for each call come in bursts."""
+
+LINGER_S = 1.0
+"""How long clients may take to close by themselves at the end. A socket closed while its peer still sends is reset, and
+a reset can destroy the last answers on their way."""
+
+
+class GrpcServer:
+    """Serves gRPC over HTTP/2, bytes in and bytes out.
+
+    ``on_rejected(method, status, reason)`` hears of each call that the transport ended by itself; ``method`` is what
+    the caller sent ("" for a whole connection), ``reason`` a :class:`Reason`. ``on_unhandled(method, error)`` is told
+    of an error that a handler let out and returns the text its caller gets. Neither may raise.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        *,
+        limits: Limits,
+        on_rejected: Callable[[str, Status, str], None],
+        on_unhandled: Callable[[str, BaseException], str],
+    ) -> None:
+        self._in_flight = InFlight(self._pulse)
+        self._service = Service(dict(routes), limits, self._in_flight, on_rejected, on_unhandled)
+        self._sessions: set[Session] = set()
+        self._unsettled = 0
+        self._draining = False
+        self._server: asyncio.Server | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls whose handlers run."""
+        return len(self._in_flight)
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._sessions)
+
+    async def start(self, host: str, port: int, *, ssl: _ssl.SSLContext | None = None) -> tuple[str, int]:
+        """Listens and returns the address, with the port chosen when ``port`` is 0.
+
+        A context for TLS must offer `h2` by ALPN. :raises OSError: the address cannot be bound.
+        """
+        if self._server is not None:
+            raise RuntimeError("the server was started before")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: Session(self, self._service), host, port, ssl=ssl, backlog=BACKLOG
+        )
+        address = self._server.sockets[0].getsockname()
+        return address[0], address[1]
+
+    async def drain(self, grace: float) -> int:
+        """Ends the server without losing a call.
+
+        Stops listening, asks every client to open no more streams, and waits up to ``grace`` seconds for the calls in
+        flight. Then those left are answered UNAVAILABLE, and their number is returned; endless calls end so too, but
+        are neither waited for nor counted. Afterwards the server is closed, at most 3 seconds later.
+        """
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + grace
+        self._stop_listening()
+        if not self._draining:
+            self._draining = True
+            self._unsettled = len(self._sessions)
+            for session in list(self._sessions):
+                session.drain()
+        await self._until(lambda: not self._unsettled and not self._in_flight.awaited, give_up)
+        cut_off = self._cut_off()
+        for session in list(self._sessions):
+            session.settle()
+        await self._until(lambda: not self._sessions and not self._in_flight, loop.time() + LINGER_S)
+        await self.close()
+        return cut_off
+
+    async def close(self) -> None:
+        """Ends the server now: calls in flight are answered UNAVAILABLE, connections closed. At most 2 seconds."""
+        self._stop_listening()
+        self._cut_off()
+        for session in list(self._sessions):
+            session.settle()
+            session.close()
+        loop = asyncio.get_running_loop()
+        # asyncio's own wait_closed is of no use here: it waits for clients that never close, for ever.
+        await self._until(lambda: not self._sessions and not self._in_flight, loop.time() + LINGER_S)
+        for session in list(self._sessions):
+            session.abort()
+        await self._until(lambda: not self._sessions, loop.time() + LINGER_S)
+
+    def opened(self, session: Session) -> bool:
+        """Part of a session's protocol with its server."""
+        if len(self._sessions) >= self._service.limits.max_connections:
+            return False
+        self._sessions.add(session)
+        if self._draining:
+            # Accepted by the kernel before we stopped listening.
+            self._unsettled += 1
+            asyncio.get_running_loop().call_soon(session.drain)
+        return True
+
+    def settled(self, session: Session) -> None:
+        """Part of a session's protocol with its server."""
+        if self._draining:
+            self._unsettled -= 1
+            self._pulse()
+
+    def closed(self, session: Session) -> None:
+        """Part of a session's protocol with its server."""
+        session.settle()
+        self._sessions.discard(session)
+        self._pulse()
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    def _cut_off(self) -> int:
+        refusal = Refusal(Status.UNAVAILABLE, Reason.SHUTDOWN, "the server is shutting down")
+        cut_off = 0
+        for call in self._in_flight.calls():
+            cut_off += not (call.ended or call.route.endless)
+            call.refuse(refusal)
+        return cut_off
+
+    def _pulse(self) -> None:
+        self._changed.set()
+
+    async def _until(self, reached: Callable[[], bool], instant: float) -> None:
+        try:
+            async with asyncio.timeout_at(instant):
+                while not reached():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            pass

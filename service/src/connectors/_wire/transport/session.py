@@ -1,0 +1,214 @@
+"""One client connection: HTTP/2 set up with our limits, its events handed on, and its graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol, cast
+
+from grpclib.config import Configuration
+from grpclib.protocol import Connection, EventsProcessor, H2Protocol
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import Event, PingAckReceived
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from connectors._wire.status import Status
+from connectors._wire.transport.dispatch import Dispatcher, Service
+from connectors._wire.transport.refusal import Reason
+
+STREAM_WINDOW_BYTES = 4 * 1024 * 1024
+CONNECTION_WINDOW_BYTES = 4 * STREAM_WINDOW_BYTES
+"""Several times a stream's, so that one slow reader does not stop the other calls of its connection."""
+
+PING_BOUND_S = 1.0
+"""How long a client may take to confirm that it has seen the first GOAWAY."""
+
+_HTTP2_DEFAULT_WINDOW_BYTES = 65_535
+# Headers over the advertised limit fail their own call. Only a list this many times larger is taken for an attack,
+# which ends the connection: the decoder stops in the middle and cannot be used again.
+_HEADER_LIST_HARD_FACTOR = 4
+_LAST_STREAM_ID = 2**31 - 1
+_DRAIN_PING = b"draining"
+
+_GRPCLIB_CONFIG = Configuration().__for_server__()
+# Requests are checked where a fault fails one call; h2's own checks would end the connection and every call on it.
+# Headers stay bytes: a value that is not ASCII must not break the decoding of the others.
+_H2_CONFIG = H2Configuration(
+    client_side=False,
+    header_encoding=None,
+    validate_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_inbound_headers=False,
+    normalize_outbound_headers=False,
+)
+
+_logger = logging.getLogger(__name__)
+
+
+class SessionOwner(Protocol):
+    """What a session tells the server it belongs to."""
+
+    def opened(self, session: Session) -> bool:
+        """A client connected; False turns it away."""
+
+    def settled(self, session: Session) -> None:
+        """The session draining has named the last stream it serves."""
+
+    def closed(self, session: Session) -> None:
+        """The connection is gone."""
+
+
+class _Events(EventsProcessor):
+    def __init__(self, dispatcher: Dispatcher, connection: Connection, session: Session) -> None:
+        super().__init__(dispatcher, connection)
+        self._session = session
+
+    def process(self, event: Event) -> None:
+        try:
+            super().process(event)
+        except NotImplementedError:
+            # Extension frames and the like: HTTP/2 wants what is not understood to be ignored (RFC 9113, section 5.5).
+            _logger.debug("ignored %r", event)
+
+    def process_ping_ack_received(self, event: PingAckReceived) -> None:
+        super().process_ping_ack_received(event)
+        if event.ping_data == _DRAIN_PING:
+            self._session.settle()
+
+
+class Session(H2Protocol):
+    """One connection, from its first byte to its last."""
+
+    dispatcher: Dispatcher
+
+    def __init__(self, owner: SessionOwner, service: Service) -> None:
+        # grpclib's base takes the handler here; ours needs the connection first, and is given to the processor below.
+        self.config = _GRPCLIB_CONFIG
+        self.h2_config = _H2_CONFIG
+        self._owner = owner
+        self._service = service
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._admitted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends our settings, or turns the client away when there are too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._h2 = H2Connection(config=_H2_CONFIG)
+        limits = self._service.limits
+        self._h2.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
+                SettingCodes.MAX_HEADER_LIST_SIZE: limits.max_header_list_bytes,
+                SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+            },
+        )
+        self._h2.decoder.max_header_list_size = _HEADER_LIST_HARD_FACTOR * limits.max_header_list_bytes
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
+        self.connection = Connection(self._h2, self._transport, config=self.config)
+        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, _address(transport))
+        self.processor = _Events(self.dispatcher, self.connection, self)
+        self._admitted = self._owner.opened(self)
+        if not self._admitted:
+            self._service.on_rejected("", Status.UNAVAILABLE, Reason.TOO_MANY_CONNECTIONS)
+            self._turn_away(ErrorCodes.ENHANCE_YOUR_CALM, b"too many connections")
+            return
+        self.connection.flush()
+        self.connection.initialize()
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds HTTP/2 and handles what came of it; a violation ends this connection and no other."""
+        if self.connection.is_closing():
+            return
+        try:
+            events = self.connection.feed(data)
+        except ProtocolError as error:
+            _logger.debug("protocol error from %s: %s", _address(self._transport), error)
+            self._service.on_rejected("", Status.INTERNAL, Reason.PROTOCOL_ERROR)
+            # h2 has prepared the GOAWAY that names the error; grpclib would drop it.
+            self.connection.flush()
+            self.processor.close("protocol error")
+            return
+        for event in events:
+            self.processor.process(event)
+        if not self.connection.is_closing():
+            self.connection.flush()
+
+    def pause_writing(self) -> None:
+        """The client does not read: read nothing more from it, or its answers would pile up here without bound."""
+        super().pause_writing()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Cancels every call of this connection."""
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        self.processor.close(reason="connection lost")
+        if self._admitted:
+            self._owner.closed(self)
+
+    def drain(self) -> None:
+        """Asks the client to open no more streams, and waits for it to have seen that before naming the last one.
+
+        Streams that the client opened before it saw the first GOAWAY are served (RFC 9113, section 6.8).
+        """
+        if self._draining:
+            return
+        self._draining = True
+        if self.connection.is_closing():
+            self.settle()
+            return
+        self._goaway(_LAST_STREAM_ID)
+        self._h2.ping(_DRAIN_PING)
+        self.connection.flush()
+        self._settle_timer = asyncio.get_running_loop().call_later(PING_BOUND_S, self.settle)
+
+    def settle(self) -> None:
+        """Names the last stream this connection serves; from here on others are refused as safe to send elsewhere."""
+        if not self.dispatcher.accepting:
+            return
+        self.dispatcher.accepting = False
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        self._goaway(self._h2.highest_inbound_stream_id)
+        self._owner.settled(self)
+
+    def close(self) -> None:
+        """Closes once what was written has left."""
+        self.processor.close("connection closed")
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._transport.abort()
+
+    def _goaway(self, last_stream_id: int) -> None:
+        # Written past h2, which takes a sent GOAWAY for the end and would send no more answers after it.
+        if not self.connection.is_closing():
+            self.connection.flush()
+            frame = GoAwayFrame(0, last_stream_id=last_stream_id, error_code=ErrorCodes.NO_ERROR)
+            self._transport.write(frame.serialize())
+
+    def _turn_away(self, error_code: ErrorCodes, text: bytes) -> None:
+        self._h2.close_connection(error_code, additional_data=text, last_stream_id=0)
+        self.connection.flush()
+        self.processor.close("turned away")
+
+
+def _address(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple) or len(peer) < 2:
+        return "unknown"
+    host, port = peer[0], peer[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
