@@ -34,7 +34,8 @@ $(STAMP): requirements.lock $(MANIFESTS)
 	export PIP_DISABLE_PIP_VERSION_CHECK=1; \
 	$(BIN)/python -m pip install --quiet --only-binary :all: --require-hashes -r requirements.lock >$$log 2>&1 && \
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation $(PACKAGES:%=-e ./%) >>$$log 2>&1 || \
-		say "$$(grep '^ERROR' $$log | tail -1 | cut -c1-300); is the package index reachable? The whole story is in $$log"
+		{ grep -q 'WARNING: Retrying' $$log && say "the package index cannot be reached (the details are in $$log)" || \
+		say "$$(grep '^ERROR' $$log | tail -1 | cut -c1-300) (the details are in $$log)"; }
 	@touch $@
 
 .PHONY: demo
