@@ -1,7 +1,7 @@
 """A connector author's vocabulary.
 
-Everything a plugin needs is exported here; what is not public starts with an underscore. This package starts no server and
-imports no plugin: the command ``connectors serve`` does.
+Everything a plugin needs is exported here; what is not public starts with an underscore. This package starts no server
+and imports no plugin: the command ``connectors serve`` does.
 """
 
 from .connector import AsyncConnectorBase, NoSettings, ResourceMeta, SyncConnectorBase

@@ -1,8 +1,8 @@
 """The classes that a connector author derives from.
 
-A connector is one object per server. Its methods are called concurrently, are idempotent, and keep nothing about a job between
-calls: what ``get`` and ``delete`` need is in the resource meta that ``create`` returned. A method may be a plain ``def``; it then
-runs in that connector's own bounded thread pool.
+A connector is one object per server. Its methods are called concurrently, are idempotent, and keep nothing about a job
+between calls: what ``get`` and ``delete`` need is in the resource meta that ``create`` returned. A method may be a
+plain ``def``; it then runs in that connector's own bounded thread pool.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["AsyncConnectorBase", "ConnectorBase", "NoSettings", "ResourceMeta", 
 class ResourceMeta:
     """What finds a job again: a frozen dataclass that derives from this.
 
-    It travels through the backend in the clear and comes back as a caller's input: no secret belongs in it, and no field of it
-    may be trusted to choose where credentials go. On the wire it is a JSON object of its fields; a field that equals its default
-    is left out, and a field that this release does not know is ignored, so that metas may grow.
+    It travels through the backend in the clear and comes back as a caller's input: no secret belongs in it, and no
+    field of it may be trusted to choose where credentials go. On the wire it is a JSON object of its fields; a field
+    that equals its default is left out, and a field that this release does not know is ignored, so that metas may grow.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True)
@@ -74,8 +74,8 @@ class ConnectorBase(ABC):
     """The task type that this connector serves."""
     task_type_version: ClassVar[int] = 0
     Settings: ClassVar[type[Any]] = NoSettings
-    """A frozen dataclass of this plugin's settings, each with a default: filled from ``CONNECTORS_<PLUGIN>__<FIELD>`` and
-    ``[plugins.<name>]``, validated at start."""
+    """A frozen dataclass of this plugin's settings, each with a default: filled from ``CONNECTORS_<PLUGIN>__<FIELD>``
+    and ``[plugins.<name>]``, validated at start."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = self.Settings() if settings is None else settings
@@ -98,7 +98,8 @@ class ConnectorBase(ABC):
 class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
     """A connector for jobs that outlast a call: created, then polled until they end, or deleted.
 
-    ``class Acme(AsyncConnectorBase[AcmeJob])``, where ``AcmeJob`` is a frozen dataclass that derives from :class:`ResourceMeta`.
+    ``class Acme(AsyncConnectorBase[AcmeJob])``, where ``AcmeJob`` is a frozen dataclass that derives from
+    :class:`ResourceMeta`.
     """
 
     meta_type: ClassVar[type[ResourceMeta]]
@@ -111,14 +112,17 @@ class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
                 meta = get_args(base)[0]
                 if isinstance(meta, type):
                     if not (issubclass(meta, ResourceMeta) and is_dataclass(meta)):
-                        raise TypeError(f"{cls.__name__}: {meta.__name__} must be a dataclass that derives from ResourceMeta")
+                        raise TypeError(
+                            f"{cls.__name__}: {meta.__name__} must be a dataclass that derives from ResourceMeta"
+                        )
                     cls.meta_type = meta
 
     @abstractmethod
     def create(self, task: TaskTemplate, ctx: Context) -> MetaT | Awaitable[MetaT]:
         """Start the job, or find the one that was started under ``ctx.idempotency_key``. Return what finds it again.
 
-        :raises ConnectorError: as it says; one with ``proves_no_job`` frees the key, any other is looked into by the next try.
+        :raises ConnectorError: as it says; one with ``proves_no_job`` frees the key, any other is looked into by the
+            next try.
         """
 
     @abstractmethod
@@ -132,19 +136,27 @@ class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
         """
 
     @abstractmethod
-    def delete(self, job: MetaT, ctx: Context) -> None | Awaitable[None]:
+    def delete(self, job: MetaT, ctx: Context) -> Awaitable[None] | None:
         """Cancel the job. One that is over, or missing, is no error."""
 
     def get_logs(self, job: MetaT, ctx: Context, *, lines: int, token: str) -> LogPage | Awaitable[LogPage]:
         """A page of the job's log.
 
-        :param lines: how many at most; 0 leaves it to the connector. :param token: of the page before, "" for the first.
+        :param lines: how many at most; 0 leaves it to the connector. :param token: of the page before, "" for the
+            first.
         :raises Unimplemented: this connector has no logs.
         """
         raise Unimplemented(f"{self.task_type} has no logs")
 
     def get_metrics(
-        self, job: MetaT, ctx: Context, *, queries: Sequence[str], start: datetime | None, end: datetime | None, step: timedelta | None
+        self,
+        job: MetaT,
+        ctx: Context,
+        *,
+        queries: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        step: timedelta | None,
     ) -> Sequence[MetricResult] | Awaitable[Sequence[MetricResult]]:
         """The job's metrics.
 

@@ -21,8 +21,8 @@ Protocol = Literal["flyte1", "flyte2", "local"]
 class Context:
     """The circumstances of one call.
 
-    ``idempotency_key`` is the same for every repeat of the same create: hand it to the platform. ``metadata`` is empty, but for
-    Flyte 2's create and Flyte 1's create and do: the callers send it there alone.
+    ``idempotency_key`` is the same for every repeat of the same create: hand it to the platform. ``metadata`` is empty,
+    but for Flyte 2's create and Flyte 1's create and do: the callers send it there alone.
     """
 
     def __init__(
@@ -68,7 +68,8 @@ class Context:
         return max(0.0, self.deadline - self._loop.time())
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the server's event loop and wait for it: for methods that are a plain ``def``, in their own thread.
+        """Run a coroutine on the server's event loop and wait for it: for methods that are a plain ``def``, in their
+        own thread.
 
         ``ctx.wait(ctx.secrets.get("token"))``
 

@@ -1,8 +1,9 @@
 """What can go wrong in a connector, as classes that say what they are.
 
-A connector raises one of these; the engine retries what is retryable and the wire chooses the gRPC status in one table. The
-message is shown to the caller of the RPC, so it must be fit for a stranger: name the wrong thing, say what was expected, hold
-no secret and no traceback. The platform's own exception is chained (``raise ... from error``) and goes to the log alone.
+A connector raises one of these; the engine retries what is retryable and the wire chooses the gRPC status in one table.
+The message is shown to the caller of the RPC, so it must be fit for a stranger: name the wrong thing, say what was
+expected, hold no secret and no traceback. The platform's own exception is chained (``raise ... from error``) and goes
+to the log alone.
 
 Anything else that a connector raises is a bug: the caller gets INTERNAL with an error id, the log gets the traceback.
 """
@@ -36,11 +37,13 @@ class ConnectorError(Exception):
     """Whether the same request may succeed when it is sent again."""
 
     proves_no_job: ClassVar[bool] = False
-    """Whether this error, raised by ``create``, proves that the platform made no job. Only then may the key be used anew;
-    after any other error the next try looks for the job first."""
+    """Whether this error, raised by ``create``, proves that the platform made no job. Only then may the key be used
+    anew; after any other error the next try looks for the job first."""
 
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
-        """:param message: for the caller. :param retry_after: seconds that the platform asked to be left alone, 0 or more."""
+        """:param message: for the caller. :param retry_after: seconds that the platform asked to be left alone, 0 or
+        more.
+        """
         text = message or (self.__doc__ or type(self).__name__).split(".")[0].strip()
         super().__init__(text)
         self.message = text

@@ -64,7 +64,9 @@ class HttpResponse:
 class HttpClient:
     """A connection pool for the whole process."""
 
-    def __init__(self, *, connections: int = 256, max_body_bytes: int = 64 * 1024 * 1024, user_agent: str = "connectors") -> None:
+    def __init__(
+        self, *, connections: int = 256, max_body_bytes: int = 64 * 1024 * 1024, user_agent: str = "connectors"
+    ) -> None:
         """:param connections: open at once, over all hosts. :param max_body_bytes: a longer answer is an error."""
         self._connections = connections
         self._max_body_bytes = max_body_bytes
@@ -86,10 +88,11 @@ class HttpClient:
 
         :param timeout: seconds for the whole exchange.
         :raises DeadlineExceeded: no whole answer within ``timeout``; the platform may have carried the request out.
-        :raises Unavailable: no answer, or a cut one: the platform may have carried the request out; or a body over the limit.
+        :raises Unavailable: no answer, or a cut one: the platform may have carried the request out; or a body over the
+            limit.
         :raises InvalidRequest: the URL is none.
         """
-        import aiohttp
+        import aiohttp  # noqa: PLC0415 - heavy: loaded when first used
 
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -103,7 +106,14 @@ class HttpClient:
             async with (
                 asyncio.timeout(timeout),
                 self._session.request(
-                    method, url, params=params, headers=headers, json=json, data=body, allow_redirects=False, timeout=aiohttp.ClientTimeout()
+                    method,
+                    url,
+                    params=params,
+                    headers=headers,
+                    json=json,
+                    data=body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(),
                 ) as answer,
             ):
                 return HttpResponse(answer.status, answer.headers, await self._read(answer))
@@ -131,7 +141,9 @@ class HttpClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         await self.aclose()
 
 
@@ -167,7 +179,9 @@ _KINDS: dict[int, type[ConnectorError]] = {
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
-    """The seconds that a ``Retry-After`` header asks for, in either form (RFC 9110 §10.2.3), at most a day; None where it says nothing."""
+    """The seconds that a ``Retry-After`` header asks for, in either form (RFC 9110 §10.2.3), at most a day; None where
+    it says nothing.
+    """
     if value is None:
         return None
     value = value.strip()

@@ -85,7 +85,9 @@ class StructuredDataset:
 
 @dataclass(frozen=True)
 class Schema:
-    """A table of the older kind at a URI. ``columns`` maps names to integer, float, string, boolean, datetime or duration."""
+    """A table of the older kind at a URI. ``columns`` maps names to integer, float, string, boolean, datetime or
+    duration.
+    """
 
     uri: str
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -101,10 +103,13 @@ class Binary:
 
 @dataclass(frozen=True)
 class OffloadedLiteral:
-    """A literal that the backend keeps at a URI because it is large; ``size_bytes`` is its size there."""
+    """A literal that the backend keeps at a URI because it is large; ``size_bytes`` is its size there, ``type`` its
+    type.
+    """
 
     uri: str
     size_bytes: int = 0
+    type: LiteralType | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +124,8 @@ class ErrorValue:
 class LiteralType:
     """The declared type of a variable.
 
-    ``kind`` is one of: none, integer, float, string, boolean, datetime, duration, binary, error, struct, collection, map,
-    union, enum, blob, schema, structured_dataset, or unknown (a kind that this release does not know).
+    ``kind`` is one of: none, integer, float, string, boolean, datetime, duration, binary, error, struct, collection,
+    map, union, enum, blob, schema, structured_dataset, or unknown (a kind that this release does not know).
     """
 
     kind: str
@@ -138,6 +143,12 @@ class LiteralType:
     """Of a schema or a structured dataset."""
     tag: str = ""
     """The tag that tells the variants of a union apart (``structure.tag``)."""
+    fields: Mapping[str, LiteralType] = field(default_factory=dict)
+    """Of a struct that stands for a dataclass: its fields, where the SDK sent them (``structure.dataclass_type``)."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What the SDK noted about the type, JSON-like: for a dataclass its JSON schema."""
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    """What the workflow author or the SDK annotated, JSON-like."""
 
 
 # --- the task
@@ -228,7 +239,8 @@ class TaskTemplate:
     task_type_version: int = 0
     id: Identifier = Identifier()
     custom: Mapping[str, Any] = field(default_factory=dict)
-    """The connector's own settings for this task. Whole numbers are ``int`` again: on the wire every number is a double."""
+    """The connector's own settings for this task. Whole numbers are ``int`` again: on the wire every number is a
+    double."""
     config: Mapping[str, str] = field(default_factory=dict)
     sql: Sql | None = None
     container: Container | None = None
@@ -250,7 +262,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class TaskExecutionId:
-    """One attempt of one node of one execution. It is not unique by itself: node ids repeat in subworkflows and maps."""
+    """One attempt of one node of one execution. It is not unique by itself: node ids repeat in subworkflows and
+    maps.
+    """
 
     task_id: Identifier = Identifier()
     project: str = ""

@@ -1,8 +1,8 @@
 """Where a connector's secrets come from, and how they stay out of everything else.
 
-A call's secrets are looked up in an ordered list of sources: what the request brought with it (Flyte 2's connection), the
-environment, then files. A value that was handed out is remembered by the process, so that :func:`redact` takes it out of log
-lines, errors and metas.
+A call's secrets are looked up in an ordered list of sources: what the request brought with it (Flyte 2's connection),
+the environment, then files. A value that was handed out is remembered by the process, so that :func:`redact` takes it
+out of log lines, errors and metas.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["EnvironmentSecrets", "FileSecrets", "RequestSecrets", "SecretSource"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
 _SHORTEST_REDACTED = 6  # a shorter value would blank out ordinary words
+_SURELY_SECRET = 16
 _REMEMBERED = 4_096
 _handed_out: OrderedDict[str, None] = OrderedDict()
 
@@ -42,7 +43,9 @@ class RequestSecrets:
 
 
 class EnvironmentSecrets:
-    """The server's environment: the name itself, in capitals, or with the prefix ``_FSEC_`` that Flyte gives to mounted secrets."""
+    """The server's environment: the name itself, in capitals, or with the prefix ``_FSEC_`` that Flyte gives to mounted
+    secrets.
+    """
 
     async def get(self, name: str) -> str | None:
         upper = name.upper()
@@ -75,16 +78,20 @@ class Secrets:
     def __init__(self, sources: Sequence[SecretSource]) -> None:
         """:param sources: asked in this order; the first that has the secret wins."""
         self._sources = tuple(sources)
+        self._given: list[str] = []
 
     async def get(self, name: str) -> str:
         """The value of a secret.
 
-        :raises InvalidRequest: the name is not one that a secret can have (letters, digits, ``_``, ``.``, ``-``; no path).
+        :raises InvalidRequest: the name is not one that a secret can have (letters, digits, ``_``, ``.``, ``-``; no
+            path).
         :raises FailedPrecondition: no source has it.
         """
         value = await self.find(name)
         if value is None:
-            raise FailedPrecondition(f"the secret {name!r} is neither in the request, nor in the environment, nor in a file")
+            raise FailedPrecondition(
+                f"the secret {name!r} is neither in the request, nor in the environment, nor in a file"
+            )
         return value
 
     async def find(self, name: str) -> str | None:
@@ -98,8 +105,15 @@ class Secrets:
             value = await source.get(name)
             if value is not None:
                 remember(value)
+                self._given.append(value)
                 return value
         return None
+
+    def leaks(self, text: str) -> bool:
+        """Whether ``text`` holds a value that this call was given, of 16 characters or more (a shorter one may be an
+        ordinary word).
+        """
+        return any(len(value) >= _SURELY_SECRET and value in text for value in self._given)
 
     def __repr__(self) -> str:
         return "Secrets(…)"

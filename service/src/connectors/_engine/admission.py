@@ -27,10 +27,17 @@ class Slot:
         for gate in gates:
             gate.release()
 
+    def handed_over(self) -> Slot:
+        """The same right as a new object, for work that outlives this one's context."""
+        gates, self._gates = self._gates, ()
+        return Slot(gates)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.release()
 
 
@@ -65,10 +72,9 @@ class Admission:
         if line.waiting >= line.queue and (line.gate.value == 0 or self._all.value == 0):
             raise AdmissionRefused(f"{line.waiting} calls to {task_type} wait already; try again later")
         async with self._waiting(line):
-            with anyio.CancelScope(deadline=until) as scope:
+            with anyio.CancelScope(deadline=until):
                 await _acquire(gates)
                 return Slot(gates)
-            assert scope.cancelled_caught
         raise AdmissionRefused(f"no call to {task_type} could be started in time: all are taken; try again later")
 
     @asynccontextmanager

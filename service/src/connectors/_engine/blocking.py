@@ -1,4 +1,6 @@
-"""Connector methods that are a plain ``def``: run in a bounded thread pool of that connector's own, never on the event loop."""
+"""Connector methods that are a plain ``def``: run in a bounded thread pool of that connector's own, never on the event
+loop.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ..connector import is_blocking
 
@@ -16,7 +18,9 @@ T = TypeVar("T")
 
 
 class BlockingPools:
-    """One pool per connector. A call whose caller is gone keeps its thread until the method returns: that is what bounds it."""
+    """One pool per connector. A call whose caller is gone keeps its thread until the method returns: that is what
+    bounds it.
+    """
 
     def __init__(self, threads: Callable[[str], int]) -> None:
         self._threads = threads
@@ -25,10 +29,12 @@ class BlockingPools:
     async def call(self, task_type: str, method: Callable[..., T | Awaitable[T]], *args: Any, **options: Any) -> T:
         """Await an ``async def``; run a plain ``def`` in the pool of its task type."""
         if not is_blocking(method):
-            return await method(*args, **options)  # type: ignore[misc]
+            return await cast("Awaitable[T]", method(*args, **options))
         pool = self._pools.get(task_type)
         if pool is None:
-            pool = self._pools[task_type] = ThreadPoolExecutor(self._threads(task_type), thread_name_prefix=f"connector-{task_type}")
+            pool = self._pools[task_type] = ThreadPoolExecutor(
+                self._threads(task_type), thread_name_prefix=f"connector-{task_type}"
+            )
         run = contextvars.copy_context().run
         answer = await asyncio.get_running_loop().run_in_executor(pool, lambda: run(method, *args, **options))
         # a def that returns a coroutine (a decorated async def, say) is awaited here

@@ -28,7 +28,13 @@ def key_of(request: CreateRequest, namespace: str, *, generation: int = 0) -> st
     if execution is None or not request.output_prefix:
         return str(uuid.uuid4())
     task = execution.task_id
-    return _hash("attempt", namespace, [task.org, task.project, task.domain, task.name, task.version], request.output_prefix, generation)
+    return _hash(
+        "attempt",
+        namespace,
+        [task.org, task.project, task.domain, task.name, task.version],
+        request.output_prefix,
+        generation,
+    )
 
 
 def _hash(*parts: object) -> str:

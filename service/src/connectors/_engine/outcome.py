@@ -44,15 +44,21 @@ _STATUS: dict[type[errors.ConnectorError], str] = {
 
 
 def status_of(error: errors.ConnectorError) -> str:
-    """The gRPC status that an error means (https://grpc.io/docs/guides/status-codes/). A class of a plugin's own counts as the
-    nearest of its bases."""
+    """The gRPC status that an error means (https://grpc.io/docs/guides/status-codes/). A class of a plugin's own counts
+    as the nearest of its bases.
+    """
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
 def bug(task_type: str, operation: str, error: BaseException) -> ConnectorBug:
-    """Log what a connector raised without declaring it, and make the error for the caller, who is given its id alone."""
+    """Log what a connector raised without declaring it, and make the error for the caller, who is given its id
+    alone.
+    """
     error_id = secrets.token_hex(6)
     log.error("%s failed in %s, error id %s", task_type, operation, error_id, exc_info=error)
-    made = ConnectorBug(f"the connector of {task_type} failed in {operation}; the server's log has error id {error_id}", error_id=error_id)
+    made = ConnectorBug(
+        f"the connector of {task_type} failed in {operation}; the server's log has error id {error_id}",
+        error_id=error_id,
+    )
     made.__cause__ = error
     return made

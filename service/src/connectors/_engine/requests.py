@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..context import Protocol
-from ..models import TaskCategory, TaskExecutionMetadata, TaskTemplate
+from ..models import Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
-__all__ = ["Caller", "CreateRequest", "JobRequest"]
+__all__ = ["Caller", "CreateRequest", "JobRequest", "StoredForms"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,22 @@ class JobRequest:
     category: TaskCategory
     meta: bytes
     output_prefix: str = ""
+
+
+class StoredForms(ABC):
+    """How the store's payloads are written: given by the wire, which knows how to write a resource."""
+
+    @abstractmethod
+    def encode_result(self, resource: Resource) -> bytes:
+        """A sync connector's answer as bytes.
+
+        :raises TypeError, ValueError: an output has no form on the wire; the message names it.
+        """
+
+    @abstractmethod
+    def decode_result(self, data: bytes) -> Resource:
+        """What :meth:`encode_result` wrote."""
+
+    @abstractmethod
+    def decode_request(self, data: bytes, caller: Caller) -> CreateRequest:
+        """What :attr:`CreateRequest.stored_form` wrote, as if ``caller`` had sent it."""

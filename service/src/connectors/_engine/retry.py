@@ -16,11 +16,14 @@ __all__ = ["retrying"]
 T = TypeVar("T")
 
 
-async def retrying(call: Callable[[], Awaitable[T]], *, attempts: int, until: Callable[[], float], initial: float, longest: float) -> T:
+async def retrying(
+    call: Callable[[], Awaitable[T]], *, attempts: int, until: Callable[[], float], initial: float, longest: float
+) -> T:
     """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
 
     :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start.
-    :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but one that
+    :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but
+        one that
         the platform asked for.
     """
     clock = asyncio.get_running_loop().time

@@ -1,7 +1,8 @@
 """GetTask's last known phases.
 
-The backend counts failed polls over a task's whole life and gives it up at the sixth, so a poll is never answered with an error
-for a fault that may pass: it is answered with what was known last. A task is never taken back from a terminal phase.
+The backend counts failed polls over a task's whole life and gives it up at the sixth, so a poll is never answered with
+an error for a fault that may pass: it is answered with what was known last. A task is never taken back from a terminal
+phase.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ class Shield:
         return resource
 
     def hide(self, category: TaskCategory, meta: bytes, error: ConnectorError, *, now: float) -> Resource:
-        """What the backend is told while the platform cannot be asked: the last known phase, RUNNING where there is none, with
-        the fault and its age in ``custom_info``.
+        """What the backend is told while the platform cannot be asked: the last known phase, RUNNING where there is
+        none, with the fault and its age in ``custom_info``.
 
         :param now: seconds on any clock that goes on.
         """

@@ -1,7 +1,7 @@
 """What the engine asks of a store. Every store keeps to this, and one suite of tests holds them all to it.
 
-All methods are atomic, also across servers that share the store. Times are the store's own clock, so that servers whose clocks
-differ agree on who holds a lease. A store that cannot be reached raises :class:`StoreUnavailable`.
+All methods are atomic, also across servers that share the store. Times are the store's own clock, so that servers whose
+clocks differ agree on who holds a lease. A store that cannot be reached raises :class:`StoreUnavailable`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Record:
 class Claim:
     """The answer to :meth:`Store.reserve`: the key's record, and whether the caller now holds it.
 
-    ``mine`` is True where the key was new, was UNKNOWN, or was RESERVED under a lease that ran out; ``looked_for`` then says that
-    the platform may already hold a job under this key.
+    ``mine`` is True where the key was new, was UNKNOWN, or was RESERVED under a lease that ran out; ``looked_for`` then
+    says that the platform may already hold a job under this key.
     """
 
     record: Record
@@ -77,8 +77,8 @@ class Store(ABC):
     async def reserve(self, key: str, *, owner: str, lease: float, task_type: str, fingerprint: str = "") -> Claim:
         """Take the key for ``owner`` for ``lease`` seconds, unless it is DONE or another owner's lease runs.
 
-        The same owner may reserve its own key again, which renews the lease. ``task_type`` and ``fingerprint`` are written
-        when the key is new, and not changed afterwards.
+        The same owner may reserve its own key again, which renews the lease. ``task_type`` and ``fingerprint`` are
+        written when the key is new, and not changed afterwards.
         """
 
     @abstractmethod
@@ -95,7 +95,9 @@ class Store(ABC):
 
     @abstractmethod
     async def release(self, key: str, *, owner: str) -> bool:
-        """Forget the key: there is proof that no job was made. False, and no change, where it is no longer this owner's."""
+        """Forget the key: there is proof that no job was made. False, and no change, where it is no longer this
+        owner's.
+        """
 
     @abstractmethod
     async def find(self, key: str) -> Record | None:
@@ -111,5 +113,7 @@ class Store(ABC):
 
     @abstractmethod
     async def expire(self, *, older_than: float, limit: int = 1_000) -> int:
-        """Forget up to ``limit`` records that have not changed for ``older_than`` seconds and whose lease, if any, has run out,
-        and as many payloads that ran out. Returns how many were forgotten; call it again while that equals the limit."""
+        """Forget up to ``limit`` records that have not changed for ``older_than`` seconds and whose lease, if any, has
+        run out, and as many payloads that ran out. Returns how many were forgotten; call it again while that equals the
+        limit.
+        """

@@ -1,0 +1,297 @@
+"""The engine: what both protocols call, one method per operation."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from .._registry import Registered, Registry
+from .._stores.store import Store, StoreUnavailable
+from ..connector import AsyncConnectorBase, ResourceMeta
+from ..context import Context
+from ..errors import ConnectorError, NotFound, Unimplemented
+from ..http import HttpClient
+from ..models import LogPage, MetricResult, Phase, Resource
+from ..secrets import EnvironmentSecrets, FileSecrets, SecretSource, redact
+from .admission import Admission, Slot
+from .creates import Creates
+from .events import Observer
+from .flights import Flight, Flights
+from .identity import key_of
+from .invocation import Invoker, now
+from .options import EngineOptions
+from .outcome import bug
+from .recorder import Call, Recorder
+from .requests import Caller, CreateRequest, JobRequest, StoredForms
+from .reservation import Reservations
+from .shield import Shield
+from .sync_calls import SyncCalls
+
+__all__ = ["Engine"]
+
+log = logging.getLogger("connectors.engine")
+T = TypeVar("T")
+_SWEEP_STEP, _SWEEP_PAUSE = 1_000, 0.05  # records at a time, seconds between: other work goes on meanwhile
+_SWEEP_EVERY = 60.0  # seconds, and up to as much again: servers that share a store take turns by chance
+
+
+class _Calls(Protocol[T]):
+    """Creates or sync calls: work that is joined by its key."""
+
+    flights: Flights[T]
+
+    def start(self, registered: Registered, request: CreateRequest, key: str, slot: Slot) -> Flight[T]: ...
+
+
+class Engine:
+    """Runs connectors for their callers. Use it as an asynchronous context; leave it in the task that entered it.
+
+    Every method raises :class:`ConnectorError` and nothing else, with a message that is fit for a stranger.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        http: HttpClient,
+        forms: StoredForms,
+        *,
+        options: EngineOptions | None = None,
+        observers: Sequence[Observer] = (),
+        secret_sources: Sequence[SecretSource] | None = None,
+    ) -> None:
+        self.registry = registry
+        self._store = store
+        self._forms = forms
+        self._options = options or EngineOptions()
+        sources = (EnvironmentSecrets(), FileSecrets()) if secret_sources is None else secret_sources
+        self._invoker = Invoker(self._options, http, sources)
+        self._admission = Admission(self._options)
+        self._shield = Shield()
+        self._recorder = Recorder(observers, frozenset(item.category.name for item in registry))
+        self._stack = AsyncExitStack()
+        self._tasks: TaskGroup
+        self._creates: Creates
+        self._sync: SyncCalls
+
+    @property
+    def in_flight(self) -> Mapping[tuple[str, str], int]:
+        """Calls under way, by task type and operation."""
+        return self._recorder.in_flight
+
+    async def __aenter__(self) -> Self:
+        self._stack.callback(self._invoker.close)
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        reservations = Reservations(self._store, self._tasks, lease=self._options.lease)
+        self._creates = Creates(self._tasks, reservations, self._invoker, self._options)
+        self._sync = SyncCalls(self._tasks, reservations, self._invoker, self._admission, self._forms, self._options)
+        self._tasks.start_soon(self._sweep)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def drain(self) -> None:
+        """Wait until no create and no ``do`` is under way; the caller bounds the wait."""
+        await self._creates.flights.join()
+        await self._sync.flights.join()
+
+    # --- the operations
+
+    async def create(self, request: CreateRequest) -> bytes:
+        """Start a job, or find the one that this request started before; returns its resource meta. On Flyte 2, a sync
+        connector's ``do`` is started as a job.
+        """
+        with self._recorded("create", request) as call:
+            registered = self.registry.find(request.category)
+            call.key = key_of(request, self._options.key_namespace)
+            until = self._answer_by(request.caller)
+            if registered.kind == "sync":
+                _refuse_flyte1(registered, request.caller)
+                slot = await self._admission.enter(request.category.name, until=until)
+                return await self._sync.start_job(registered, request, call.key, slot)
+            return await self._join(self._creates, registered, request, call, until)
+
+    async def do(self, request: CreateRequest) -> Resource:
+        """Carry out a sync connector's call, or give the stored result of the same request."""
+        with self._recorded("do", request) as call:
+            registered = self.registry.find(request.category)
+            if registered.kind == "async":
+                raise Unimplemented(f"{request.category.name} is an async connector: it is called by CreateTask")
+            call.key = key_of(request, self._options.key_namespace)
+            resource = await self._join(self._sync, registered, request, call, self._answer_by(request.caller))
+            call.phase = resource.phase
+            return resource
+
+    async def _join(
+        self, calls: _Calls[T], registered: Registered, request: CreateRequest, call: Call, until: float
+    ) -> T:
+        flight = calls.flights.get(call.key)
+        call.repeated = flight is not None
+        if flight is None:
+            slot = await self._admission.enter(request.category.name, until=until)
+            flight = calls.flights.get(call.key)  # the same request may have come while this one waited
+            if flight is None:
+                flight = calls.start(registered, request, call.key, slot)
+            else:
+                slot.release()
+        try:
+            return await flight.wait(until=until)
+        finally:
+            call.attempts, call.repeated = flight.attempts, call.repeated or flight.repeated
+
+    async def get(self, request: JobRequest) -> Resource:
+        """The job's state. Once the meta decodes, this answers with a resource and never with an error."""
+        with self._recorder.call("get", request.category.name, request.caller) as call:
+            registered = self.registry.find(request.category)
+            until = self._answer_by(request.caller)
+            if registered.kind == "sync":
+                _refuse_flyte1(registered, request.caller)
+                resource = await self._sync.poll_job(registered, request.caller, request.meta, until=until)
+            else:
+                job = _decode(registered, request.meta)
+                resource = await self._get(registered, request, job, call, until)
+            call.phase = resource.phase
+            return resource
+
+    async def _get(
+        self, registered: Registered, request: JobRequest, job: ResourceMeta, call: Call, until: float
+    ) -> Resource:
+        try:
+            answer = await self._call(registered, "get", request, call, until, job)
+            if not isinstance(answer, Resource):
+                raise bug(
+                    request.category.name, "get", TypeError(f"get returned {type(answer).__name__}, not Resource")
+                )
+            if answer.outputs is not None or answer.custom_info is not None:
+                self._forms.encode_result(
+                    answer
+                )  # what cannot be written is the connector's fault, and hidden like any other
+        except NotFound as error:
+            gone = Resource(Phase.FAILED, redact(error.message))
+            return self._shield.answer(request.category, request.meta, gone)
+        except ConnectorError as error:
+            error.message = redact(error.message)
+            call.hidden = error
+            return self._shield.hide(request.category, request.meta, error, now=now())
+        except (TypeError, ValueError) as error:
+            call.hidden = bug(request.category.name, "get", error)
+            return self._shield.hide(request.category, request.meta, call.hidden, now=now())
+        return self._shield.answer(request.category, request.meta, answer)
+
+    async def delete(self, request: JobRequest) -> None:
+        """Cancel the job; one that is over or missing is no error."""
+        with self._recorder.call("delete", request.category.name, request.caller) as call:
+            registered = self.registry.find(request.category)
+            if registered.kind == "sync":
+                _refuse_flyte1(registered, request.caller)
+                await self._sync.cancel_job(request.meta)
+                return
+            job = _decode(registered, request.meta)
+            try:
+                await self._call(registered, "delete", request, call, self._answer_by(request.caller), job)
+            except NotFound as error:
+                log.debug("a job to be deleted is not there: %s", redact(error.message))
+
+    async def get_logs(self, request: JobRequest, *, lines: int, token: str) -> LogPage:
+        """A page of the job's log.
+
+        :raises Unimplemented: the connector has none.
+        """
+        page: LogPage = await self._of_job("get_logs", request, lines=lines, token=token)
+        return page
+
+    async def get_metrics(
+        self,
+        request: JobRequest,
+        *,
+        queries: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        step: timedelta | None,
+    ) -> Sequence[MetricResult]:
+        """The job's metrics.
+
+        :raises Unimplemented: the connector has none.
+        """
+        results: Sequence[MetricResult] = await self._of_job(
+            "get_metrics", request, queries=queries, start=start, end=end, step=step
+        )
+        return results
+
+    # --- their common steps
+
+    async def _of_job(self, operation: str, request: JobRequest, **options: Any) -> Any:
+        with self._recorder.call(operation, request.category.name, request.caller) as call:
+            registered = self.registry.find(request.category)
+            if registered.kind == "sync":
+                raise Unimplemented(f"{request.category.name} is a sync connector: it has no jobs")
+            job = _decode(registered, request.meta)
+            return await self._call(
+                registered, operation, request, call, self._answer_by(request.caller), job, **options
+            )
+
+    def _recorded(self, operation: str, request: CreateRequest) -> AbstractContextManager[Call]:
+        return self._recorder.call(
+            operation,
+            request.category.name,
+            request.caller,
+            input_bytes=request.input_bytes,
+            execution=request.metadata.task_execution_id,
+        )
+
+    async def _call(
+        self,
+        registered: Registered,
+        operation: str,
+        request: JobRequest,
+        call: Call,
+        until: float,
+        job: ResourceMeta,
+        **options: Any,
+    ) -> Any:
+        with await self._admission.enter(request.category.name, until=until):
+            ctx: Context = self._invoker.context(
+                registered, request.caller, deadline=until, output_prefix=request.output_prefix
+            )
+            return await self._invoker.call(
+                registered, operation, ctx, job, retry_until=lambda: until, on_attempt=call.on_attempt, **options
+            )
+
+    def _answer_by(self, caller: Caller) -> float:
+        """The instant by which the answer must leave: the caller's deadline, or the default, less the margin."""
+        start, options = now(), self._options
+        wanted = options.default_timeout if caller.deadline is None else caller.deadline - start
+        seconds = min(wanted, options.max_timeout)
+        return start + seconds - min(options.margin, seconds / 10)
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(_SWEEP_EVERY * (1 + random.random()))  # noqa: S311 - spreads servers out, guards nothing
+            try:
+                while (
+                    await self._store.expire(older_than=self._options.store_retention, limit=_SWEEP_STEP) >= _SWEEP_STEP
+                ):
+                    await anyio.sleep(_SWEEP_PAUSE)
+            except StoreUnavailable as error:
+                log.warning("old records could not be swept: %s", error.message)
+
+
+def _decode(registered: Registered, meta: bytes) -> ResourceMeta:
+    return cast("AsyncConnectorBase[ResourceMeta]", registered.connector).meta_type.decode(meta)
+
+
+def _refuse_flyte1(registered: Registered, caller: Caller) -> None:
+    if caller.protocol == "flyte1":
+        raise Unimplemented(f"{registered.category.name} is a sync connector: it is called by ExecuteTaskSync")

@@ -1,0 +1,51 @@
+"""Telling whether two requests under one key are the same request."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from .requests import CreateRequest
+
+__all__ = ["fingerprint_of"]
+
+
+def fingerprint_of(request: CreateRequest) -> str:
+    """A hash of what the request asks for: template id, custom, config, SQL, container command and args, inputs.
+
+    Taken of decoded values in a fixed order, never of the bytes: the callers write their maps in a random order.
+    Labels, environment and secrets are no part of it.
+
+    :raises InvalidRequest: an input has no native form.
+    """
+    template = request.template()
+    container = template.container
+    parts = {
+        "type": [template.type, template.task_type_version],
+        "id": template.id,
+        "custom": template.custom,
+        "config": template.config,
+        "sql": template.sql,
+        "run": [container.image, container.command, container.args] if container else None,
+        "inputs": request.inputs(),
+    }
+    return hashlib.sha256(
+        json.dumps(_canonical(parts), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__name__, {item.name: _canonical(getattr(value, item.name)) for item in fields(value)}]
+    if isinstance(value, Mapping):
+        return {f"{type(key).__name__}:{key}": _canonical(item) for key, item in value.items()}
+    if isinstance(value, Set):
+        return sorted(repr(_canonical(item)) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        return [_canonical(item) for item in value]
+    return [type(value).__name__, repr(value)]

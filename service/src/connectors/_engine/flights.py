@@ -1,0 +1,122 @@
+"""Work that belongs to the server and not to a call: it goes on when its caller gives up, and its answer is there for
+the repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+
+from ..errors import ConnectorError, DeadlineExceeded, Unavailable
+from .outcome import bug
+
+__all__ = ["Flight", "Flights"]
+
+T = TypeVar("T")
+log = logging.getLogger("connectors.engine")
+
+
+class Flight(Generic[T]):
+    """One key's work under way, and those who wait for it."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.wanted_until = 0.0
+        """The latest instant, on the event loop's clock, until which a caller waits: no new try starts after it."""
+        self.attempts = 0
+        self.repeated = False
+        """Whether the answer is that of an earlier create."""
+        self._done = anyio.Event()
+        self._answer: T | None = None
+        self._error: ConnectorError | None = None
+
+    async def wait(self, *, until: float) -> T:
+        """The answer, or the error, that everyone who waits is given.
+
+        :raises DeadlineExceeded: it did not come by ``until``; the work goes on.
+        """
+        self.wanted_until = max(self.wanted_until, until)
+        with anyio.CancelScope(deadline=until):
+            await self._done.wait()
+        if not self._done.is_set():
+            raise DeadlineExceeded("no answer in time; the call goes on, and the same request again gets its answer")
+        if self._error is not None:
+            raise self._error
+        return self._answer  # type: ignore[return-value]
+
+    def end(self, answer: T | None, error: ConnectorError | None) -> None:
+        """Give everyone who waits their answer."""
+        self._answer, self._error = answer, error
+        self._done.set()
+
+
+class Flights(Generic[T]):
+    """The work under way, by key."""
+
+    def __init__(self, tasks: TaskGroup) -> None:
+        self._tasks = tasks
+        self._flights: dict[str, Flight[T]] = {}
+        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def get(self, key: str) -> Flight[T] | None:
+        """The key's work, where there is any."""
+        return self._flights.get(key)
+
+    def start(self, key: str, task_type: str, operation: str, work: Callable[[Flight[T]], Awaitable[T]]) -> Flight[T]:
+        """Start work under a key that has none."""
+        flight = self._flights[key] = Flight(key)
+        flight.wanted_until = asyncio.get_running_loop().time()
+        scope = self._scopes[key] = anyio.CancelScope()
+        if self._idle.is_set():
+            self._idle = anyio.Event()
+        self._tasks.start_soon(self._fly, flight, scope, task_type, operation, work)
+        return flight
+
+    async def _fly(
+        self,
+        flight: Flight[T],
+        scope: anyio.CancelScope,
+        task_type: str,
+        operation: str,
+        work: Callable[[Flight[T]], Awaitable[T]],
+    ) -> None:
+        answer: T | None = None
+        error: ConnectorError | None = Unavailable(
+            "the server stopped before the call ended; send the same request again"
+        )
+        try:
+            with scope:
+                answer, error = await work(flight), None
+        except ConnectorError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - whatever it is, those who wait are told, and the log has it
+            error = bug(task_type, operation, raised)
+        finally:
+            del self._flights[flight.key], self._scopes[flight.key]
+            flight.end(answer, error)
+            if not self._flights:
+                self._idle.set()
+
+    def cancel(self, key: str) -> None:
+        """End the key's work, where there is any."""
+        scope = self._scopes.get(key)
+        if scope is not None:
+            scope.cancel()
+
+    async def join(self) -> None:
+        """Wait until nothing is under way."""
+        while self._flights:
+            await self._idle.wait()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._flights
+
+    def __len__(self) -> int:
+        return len(self._flights)

@@ -1,0 +1,106 @@
+"""Turns one call into its one event, however it ends."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..errors import ConnectorError
+from ..models import Phase, TaskExecutionId
+from ..secrets import redact
+from .events import CallEvent, Observer, Operation
+from .invocation import now
+from .outcome import ConnectorBug, bug, status_of
+from .requests import Caller
+
+__all__ = ["Call", "Recorder"]
+
+log = logging.getLogger("connectors.engine")
+
+
+@dataclass
+class Call:
+    """What is learnt of a call while it runs."""
+
+    key: str = ""
+    attempts: int = 0
+    repeated: bool = False
+    phase: Phase | None = None
+    hidden: ConnectorError | None = None
+    """The fault that the shield hid."""
+
+    def on_attempt(self, error: ConnectorError | None) -> None:
+        """Counts a try."""
+        self.attempts += 1
+
+
+class Recorder:
+    """Makes the events and hands them to the observers."""
+
+    def __init__(self, observers: Sequence[Observer], known: Set[str]) -> None:
+        self._observers = tuple(observers)
+        self._known = known
+        self.in_flight: Counter[tuple[str, str]] = Counter()
+        """Calls under way, by task type and operation."""
+
+    @contextmanager
+    def call(
+        self,
+        operation: Operation,
+        task_type: str,
+        caller: Caller,
+        *,
+        input_bytes: int | None = None,
+        execution: TaskExecutionId | None = None,
+    ) -> Iterator[Call]:
+        """Record what happens inside.
+
+        :raises ConnectorError: whatever is raised inside comes out as one, its message fit for a stranger.
+        """
+        label = task_type if task_type in self._known else "unknown"
+        started, call, status, failure = now(), Call(), "CANCELLED", None
+        self.in_flight[label, operation] += 1
+        try:
+            yield call
+            status = "OK"
+        except ConnectorError as error:
+            error.message = redact(error.message)
+            status, failure = status_of(error), error
+            raise
+        except Exception as error:
+            failure = bug(label, operation, error)
+            status = status_of(failure)
+            raise failure from error
+        finally:
+            self.in_flight[label, operation] -= 1
+            fault = failure or call.hidden
+            self._tell(
+                CallEvent(
+                    operation=operation,
+                    task_type=label,
+                    protocol=caller.protocol,
+                    status=status,
+                    seconds=now() - started,
+                    error=type(fault).__name__ if fault else "",
+                    message=fault.message if fault else "",
+                    error_id=fault.error_id if isinstance(fault, ConnectorBug) else "",
+                    phase=call.phase,
+                    attempts=call.attempts,
+                    key=call.key,
+                    repeated=call.repeated,
+                    shielded=call.hidden is not None,
+                    input_bytes=input_bytes,
+                    peer=caller.peer,
+                    execution=execution,
+                )
+            )
+
+    def _tell(self, event: CallEvent) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                log.exception("an observer of calls failed")
