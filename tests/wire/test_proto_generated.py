@@ -73,11 +73,39 @@ def canonical(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def round_trip(message: Message) -> Message:
+def survives(message: Message) -> bool:
+    """Whether our class reads the same values from the message's bytes, and writes bytes that mean the same."""
     ours = our_class(message.DESCRIPTOR.full_name).parse(message.SerializeToString())
     back = type(message)()
     back.ParseFromString(bytes(ours))
-    return back
+    return same(ours, message) and canonical(back) == canonical(message)
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Whether two values are equal, field by field.
+
+    Bytes alone would not show a field whose type is wrong both ways, such as sint64 for int64.
+    """
+    if isinstance(theirs, Message):
+        fields: Any = theirs.DESCRIPTOR.fields
+        if not isinstance(ours, betterproto2.Message):  # BoolValue and its like are plain values in the generated code
+            return same(ours, getattr(theirs, fields[0].name))
+        names = [field.name for field in dataclasses.fields(ours)]  # type: ignore[arg-type]
+        return all(same_field(getattr(ours, name), theirs, field) for name, field in zip(names, fields, strict=True))
+    if isinstance(theirs, float) and math.isnan(theirs):
+        return isinstance(ours, float) and math.isnan(ours)
+    return isinstance(ours, type(theirs)) and bool(ours == theirs)
+
+
+def same_field(ours: Any, message: Message, field: FieldDescriptor) -> bool:
+    theirs = getattr(message, field.name)
+    if is_map(field):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in theirs)
+    if is_repeated(field):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    if field.has_presence and not message.HasField(field.name):
+        return ours is None
+    return same(ours, theirs)
 
 
 def is_map(field: FieldDescriptor) -> bool:
@@ -151,10 +179,12 @@ def assign(message: Message, field: FieldDescriptor, value: Any) -> None:
 
 
 def filled(descriptor: Descriptor, generator: random.Random, depth: int) -> Message:
-    """A message with about half of its fields set, nested at most `depth` deep."""
+    """A message with one member of each oneof and about half of its other fields set, nested at most `depth` deep."""
     message = their_class(descriptor)()
+    chosen = [generator.choice(oneof.fields) for oneof in descriptor.oneofs]
     for field in descriptor.fields:
-        if generator.random() < 0.5:
+        left_out = field not in chosen if field.containing_oneof else generator.random() < 0.5
+        if left_out:
             continue
         if is_map(field):
             key, value = entry(field)
@@ -176,7 +206,7 @@ def element(field: FieldDescriptor, generator: random.Random, depth: int) -> Any
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_class_has_the_field_numbers_of_its_message(name: str) -> None:
-    """Without this the round trips would prove little: an unknown field survives them untouched."""
+    """The comparisons below pair the fields of the two sides by their order."""
     numbers = [field.metadata["betterproto"].number for field in dataclasses.fields(our_class(name))]  # type: ignore[arg-type]
     assert numbers == [field.number for field in find(name).fields]
 
@@ -186,7 +216,7 @@ def test_each_field_alone_survives_a_round_trip_at_the_edges_of_its_type(name: s
     descriptor = find(name)
     for field in descriptor.fields:
         for message in cases(descriptor, field):
-            assert canonical(round_trip(message)) == canonical(message), field.full_name
+            assert survives(message), (field.full_name, message)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -194,7 +224,7 @@ def test_each_field_alone_survives_a_round_trip_at_the_edges_of_its_type(name: s
 @given(seed=st.integers(min_value=0, max_value=2**32 - 1))
 def test_what_a_call_carries_survives_a_round_trip(name: str, seed: int) -> None:
     message = filled(find(name), random.Random(seed), depth=5)
-    assert canonical(round_trip(message)) == canonical(message)
+    assert survives(message)
 
 
 @pytest.mark.parametrize("name", sorted(name for file in OURS.file for name, _ in enums(file)))
