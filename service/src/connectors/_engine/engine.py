@@ -92,7 +92,14 @@ class Engine:
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         reservations = Reservations(self._store, self._tasks, lease=self._options.lease)
         self._creates = Creates(self._tasks, reservations, self._invoker, self._options)
-        self._sync = SyncCalls(self._tasks, reservations, self._invoker, self._admission, self._forms, self._options)
+        self._sync = SyncCalls(
+            tasks=self._tasks,
+            reservations=reservations,
+            invoker=self._invoker,
+            admission=self._admission,
+            forms=self._forms,
+            options=self._options,
+        )
         self._tasks.start_soon(self._sweep)
         return self
 
@@ -169,7 +176,7 @@ class Engine:
         self, registered: Registered, request: JobRequest, job: ResourceMeta, call: Call, until: float
     ) -> Resource:
         try:
-            answer = await self._call(registered, "get", request, call, until, job)
+            answer = await self._call(registered, "get", request, job, call=call, until=until)
             if not isinstance(answer, Resource):
                 raise bug(
                     request.category.name, "get", TypeError(f"get returned {type(answer).__name__}, not Resource")
@@ -200,7 +207,8 @@ class Engine:
                 return
             job = _decode(registered, request.meta)
             try:
-                await self._call(registered, "delete", request, call, self._answer_by(request.caller), job)
+                until = self._answer_by(request.caller)
+                await self._call(registered, "delete", request, job, call=call, until=until)
             except NotFound as error:
                 log.debug("a job to be deleted is not there: %s", redact(error.message))
 
@@ -238,9 +246,8 @@ class Engine:
             if registered.kind == "sync":
                 raise Unimplemented(f"{request.category.name} is a sync connector: it has no jobs")
             job = _decode(registered, request.meta)
-            return await self._call(
-                registered, operation, request, call, self._answer_by(request.caller), job, **options
-            )
+            until = self._answer_by(request.caller)
+            return await self._call(registered, operation, request, job, call=call, until=until, **options)
 
     def _recorded(self, operation: str, request: CreateRequest) -> AbstractContextManager[Call]:
         return self._recorder.call(
@@ -256,9 +263,10 @@ class Engine:
         registered: Registered,
         operation: str,
         request: JobRequest,
+        job: ResourceMeta,
+        *,
         call: Call,
         until: float,
-        job: ResourceMeta,
         **options: Any,
     ) -> Any:
         with await self._admission.enter(request.category.name, until=until):
@@ -280,9 +288,9 @@ class Engine:
         while True:
             await anyio.sleep(_SWEEP_EVERY * (1 + random.random()))  # noqa: S311 - spreads servers out, guards nothing
             try:
-                while (
-                    await self._store.expire(older_than=self._options.store_retention, limit=_SWEEP_STEP) >= _SWEEP_STEP
-                ):
+                forgotten = _SWEEP_STEP
+                while forgotten == _SWEEP_STEP:
+                    forgotten = await self._store.expire(older_than=self._options.store_retention, limit=_SWEEP_STEP)
                     await anyio.sleep(_SWEEP_PAUSE)
             except StoreUnavailable as error:
                 log.warning("old records could not be swept: %s", error.message)

@@ -74,12 +74,10 @@ class Invoker:
             that the
             connector does not declare is a ConnectorBug.
         """
-        task_type = registered.category.name
-        method = getattr(registered.connector, operation)
 
         async def once() -> Any:
             try:
-                answer = await self._once(task_type, operation, method, ctx, args, options)
+                answer = await self._once(registered, operation, ctx, args, options)
             except ConnectorError as error:
                 on_attempt(error)
                 raise
@@ -88,15 +86,16 @@ class Invoker:
 
         return await retrying(
             once,
-            attempts=self._options.limits_for(task_type).attempts,
+            attempts=self._options.limits_for(registered.category.name).attempts,
             until=retry_until,
             initial=self._options.retry_initial,
             longest=self._options.retry_max,
         )
 
     async def _once(
-        self, task_type: str, operation: str, method: Any, ctx: Context, args: tuple[Any, ...], options: dict[str, Any]
+        self, registered: Registered, operation: str, ctx: Context, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
+        task_type, method = registered.category.name, getattr(registered.connector, operation)
         with anyio.CancelScope(deadline=ctx.deadline):
             try:
                 return await self._pools.call(task_type, method, *args, ctx, **options)

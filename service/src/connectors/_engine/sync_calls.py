@@ -41,6 +41,7 @@ class SyncCalls:
 
     def __init__(
         self,
+        *,
         tasks: TaskGroup,
         reservations: Reservations,
         invoker: Invoker,
