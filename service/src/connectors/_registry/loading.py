@@ -1,0 +1,153 @@
+"""From an entry point to connectors that can be called, or to the reasons why not."""
+
+from __future__ import annotations
+
+import inspect
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal
+
+import importlib_metadata
+from pydantic import TypeAdapter
+
+from ..connector import AsyncConnectorBase, ConnectorBase, ResourceMeta, SyncConnectorBase
+from ..models import TaskCategory
+from .plugin_settings import BadSetting, PluginSetting, validate
+from .records import LoadFailure, Registered, describe, one_line
+
+__all__ = ["distribution_name", "load"]
+
+Usable = AsyncConnectorBase[Any] | SyncConnectorBase
+
+
+class _Unusable(Exception):
+    """What an entry point names cannot serve as a connector; the message says why."""
+
+
+def distribution_name(entry: importlib_metadata.EntryPoint) -> str:
+    """The name of the distribution that an entry point came with, or ""."""
+    return _of_distribution(entry, "name")
+
+
+def _of_distribution(entry: importlib_metadata.EntryPoint, what: Literal["name", "version"]) -> str:
+    if entry.dist is None:
+        return ""
+    try:
+        return str(getattr(entry.dist, what) or "")
+    except Exception:  # noqa: BLE001 - a half-removed distribution has no METADATA; the library's errors for it vary
+        return ""
+
+
+def load(
+    entry: importlib_metadata.EntryPoint, settings: Mapping[str, PluginSetting]
+) -> tuple[list[Registered], list[LoadFailure]]:
+    """Import one plugin, check and construct its connectors.
+
+    :param settings: the plugin's own, by field.
+    """
+    distribution, version = distribution_name(entry), _of_distribution(entry, "version")
+    failures: list[LoadFailure] = []
+
+    def fail(reason: str, error: BaseException | None = None, *, is_setting: bool = False) -> None:
+        failures.append(LoadFailure(entry.name, distribution, one_line(reason), is_setting, error))
+
+    try:
+        found = _named_by(entry.load())
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - an import may raise anything, SystemExit too
+        fail(f"{entry.value} cannot be imported: {describe(error)}", error)
+        return [], failures
+
+    categories: list[tuple[Any, TaskCategory]] = []
+    for item in found:
+        try:
+            categories.append((item, _check(item)))
+        except _Unusable as error:
+            fail(str(error))
+        except Exception as error:  # noqa: BLE001 - so may a property of an object that is no connector
+            fail(f"what {entry.value} names cannot be looked at: {describe(error)}", error)
+    try:
+        values = validate(entry.name, [_class_of(item).Settings for item, _ in categories], settings)
+    except BadSetting as error:
+        fail(str(error), is_setting=True)
+        return [], failures
+    except Exception as error:  # noqa: BLE001 - pydantic's errors for a type that it cannot handle vary
+        fail(f"its Settings cannot be used: {describe(error)}", error)
+        return [], failures
+
+    loaded = []
+    for item, category in categories:
+        try:
+            connector = _construct(item, values[_class_of(item).Settings], has_settings=bool(settings))
+        except Exception as error:  # noqa: BLE001 - so may a constructor
+            fail(f"{_class_of(item).__name__} cannot be constructed: {describe(error)}", error)
+            continue
+        kind: Literal["async", "sync"] = "async" if isinstance(connector, AsyncConnectorBase) else "sync"
+        loaded.append(Registered(connector, category, entry.name, distribution, version, kind))
+    return loaded, failures
+
+
+def _named_by(target: Any) -> list[Any]:
+    """What an entry point's object stands for: itself, or what it returns."""
+    if isinstance(target, ConnectorBase | type) or not callable(target):
+        return [target]
+    factory: Callable[[], Any] = target
+    returned = factory()
+    if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | type):
+        return [returned]
+    several = list(returned)
+    if not several:
+        raise ValueError("it returned no connector")
+    return several
+
+
+def _class_of(item: Any) -> type[ConnectorBase]:
+    kind: type[ConnectorBase] = item if isinstance(item, type) else type(item)
+    return kind
+
+
+def _check(item: Any) -> TaskCategory:
+    """The task type and version that a class or an instance serves.
+
+    :raises _Unusable: it is no connector, or not a whole one.
+    """
+    kind = _class_of(item)
+    kinds = [base for base in (AsyncConnectorBase, SyncConnectorBase) if issubclass(kind, base)]
+    if len(kinds) != 1:
+        what = kind.__name__ if isinstance(item, type) else f"an object of type {kind.__name__}"
+        derives = "both" if kinds else "none"
+        raise _Unusable(
+            f"{what} is no connector: it derives from {derives} of AsyncConnectorBase and SyncConnectorBase"
+        )
+    if inspect.isabstract(kind):
+        raise _Unusable(f"{kind.__name__} does not define {', '.join(sorted(kind.__abstractmethods__))}")
+    name, version = getattr(item, "task_type", None), getattr(item, "task_type_version", None)
+    if not isinstance(name, str) or not name or name != name.strip():
+        raise _Unusable(f"{kind.__name__}.task_type must name a task type; it is {reprlib.repr(name)}")
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**31:
+        shown = reprlib.repr(version)
+        raise _Unusable(f"{kind.__name__}.task_type_version must be a whole number from 0 to 2^31 - 1; it is {shown}")
+    if issubclass(kind, AsyncConnectorBase):
+        _check_meta(kind)
+    return TaskCategory(name, version)
+
+
+def _check_meta(kind: type[AsyncConnectorBase[Any]]) -> None:
+    meta = getattr(kind, "meta_type", None)
+    if not (isinstance(meta, type) and issubclass(meta, ResourceMeta)):
+        raise _Unusable(f"{kind.__name__} does not name its resource meta: derive from AsyncConnectorBase[YourMeta]")
+    whose = f"{meta.__name__}, the resource meta of {kind.__name__},"
+    if "__dataclass_params__" not in vars(meta):
+        raise _Unusable(f"{whose} lacks @dataclass(frozen=True)")
+    try:
+        TypeAdapter(meta)
+    except Exception as error:
+        raise _Unusable(f"{whose} has no JSON form: {describe(error)}") from error
+
+
+def _construct(item: Any, settings: Any, *, has_settings: bool) -> Usable:
+    connector: Usable = item(settings) if isinstance(item, type) else item
+    if has_settings:  # an instance was built by the plugin with its defaults: the operator's settings take their place
+        connector.settings = settings
+    return connector
