@@ -1,1 +1,10 @@
-"""The BigQuery connector."""
+"""The BigQuery connector: it runs a task's SQL as a BigQuery query job.
+
+It speaks BigQuery's REST API over the server's pooled HTTP client and reads no rows: a task's output is the address of
+the table that the job wrote.
+"""
+
+from .connector import BigQueryConnector, BigQueryJob
+from .settings import BigQuerySettings
+
+__all__ = ["BigQueryConnector", "BigQueryJob", "BigQuerySettings"]

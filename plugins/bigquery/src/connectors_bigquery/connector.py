@@ -1,0 +1,160 @@
+"""The connector: create, get and delete, each in one or two calls of BigQuery's."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from connectors import (
+    AsyncConnectorBase,
+    Conflict,
+    ConnectorError,
+    Context,
+    NotFound,
+    Resource,
+    ResourceMeta,
+    TaskTemplate,
+    Unavailable,
+)
+
+from ._credentials import TOKEN_URL, ApplicationDefault, identity_for
+from ._job_request import KEY_LABEL, JobRequest, user_agent
+from ._rest import JobsApi, part
+from ._states import KNOWN_STATES, console_link, resource
+from ._tokens import TokenCache
+from .settings import BigQuerySettings, emulator_endpoint
+
+__all__ = ["BigQueryConnector", "BigQueryJob"]
+
+
+@dataclass(frozen=True)
+class BigQueryJob(ResourceMeta):
+    """What finds a query job again."""
+
+    job_id: str
+    project: str
+    location: str | None
+    """Where the job runs; None where BigQuery did not say."""
+    user_agent: str | None = None
+    """Flyte 2's connector has it, and Flyte 1's cannot read a meta that has it: set for Flyte 2 alone."""
+
+
+class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
+    """Runs SQL as BigQuery query jobs.
+
+    The idempotency key is the job's id, and BigQuery makes one job per id, project and location, so that a repeated
+    create finds the first one's job. A label carries the key too: a job of that id without it is somebody else's.
+    """
+
+    task_type = "bigquery_query_job_task"
+    Settings = BigQuerySettings
+
+    def __init__(self, settings: BigQuerySettings | None = None, *, token_url: str = TOKEN_URL) -> None:
+        """:param token_url: where a service account's token comes from; another address than Google's is for tests.
+
+        :raises ValueError: ``BIGQUERY_EMULATOR_HOST`` is set and is no URL.
+        """
+        super().__init__(settings)
+        self._token_url = token_url
+        self._tokens = TokenCache()
+        self._default_identity = ApplicationDefault()
+        self._emulator = emulator_endpoint()
+        self._unknown_states: set[str] = set()
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
+
+    async def create(self, task: TaskTemplate, ctx: Context) -> BigQueryJob:
+        """Start the query, or adopt the job that the same key started.
+
+        :raises Conflict: BigQuery has a job of this id that this key did not make.
+        :raises ConnectorError: as BigQuery says.
+        """
+        request = JobRequest.of(task, ctx)
+        api = await self._api(ctx, request.user_agent)
+        try:
+            job = await api.insert(request.project, request.body(ctx.idempotency_key))
+        except Conflict as conflict:
+            job = await self._adopt(api, request, ctx.idempotency_key, conflict)
+        return BigQueryJob(
+            job_id=ctx.idempotency_key,
+            project=request.project,
+            location=part(job, "jobReference").get("location") or request.location,
+            user_agent=request.user_agent if ctx.protocol == "flyte2" else None,
+        )
+
+    async def get(self, job: BigQueryJob, ctx: Context) -> Resource:
+        """The job's state; its output once it is done.
+
+        :raises NotFound: BigQuery does not have the job (any more: it keeps them for six months).
+        :raises ConnectorError: as BigQuery says.
+        """
+        api = await self._api(ctx, job.user_agent)
+        found = await api.get(job.project, job.location, job.job_id)
+        self._note_unknown_state(found, ctx)
+        location = job.location or part(found, "jobReference").get("location") or ""
+        return resource(found, console_link(job.project, location, job.job_id))
+
+    async def delete(self, job: BigQueryJob, ctx: Context) -> None:
+        """Cancel the job; one that is over or missing is left as it is.
+
+        :raises ConnectorError: as BigQuery says.
+        """
+        api = await self._api(ctx, job.user_agent)
+        try:
+            await api.cancel(job.project, job.location, job.job_id)
+        except NotFound:
+            pass
+
+    async def _api(self, ctx: Context, agent: str | None) -> JobsApi:
+        identity = None
+        if self._emulator is None:  # an emulator knows no credentials, and is not to be trusted with any
+            identity = await identity_for(ctx.secrets, self._default_identity, token_url=self._token_url)
+        return JobsApi(
+            ctx,
+            endpoint=self._emulator or self.settings.endpoint.rstrip("/"),
+            tokens=self._tokens,
+            identity=identity,
+            user_agent=user_agent("") if agent is None else agent,
+            timeout=self.settings.request_timeout,
+        )
+
+    async def _adopt(self, api: JobsApi, request: JobRequest, key: str, conflict: Conflict) -> Any:
+        """The job that is in the way of an insert, if the same key made it.
+
+        :raises Conflict: it did not. :raises Unavailable: BigQuery does not show the job yet.
+        """
+        location = request.location or _location_in(conflict.message, key) or await _location_by_dry_run(api, request)
+        try:
+            job = await api.get(request.project, location, key)
+        except NotFound as error:
+            # For a moment after a 409 a read may not find the job that the 409 is about.
+            raise Unavailable("BigQuery says that the job exists, but does not show it yet") from error
+        if part(part(job, "configuration"), "labels").get(KEY_LABEL) != key:
+            raise Conflict(f"the job {key} of project {request.project} was not made under this key") from conflict
+        return job
+
+    def _note_unknown_state(self, job: Any, ctx: Context) -> None:
+        state = str(part(job, "status").get("state"))
+        if state not in KNOWN_STATES and state not in self._unknown_states and len(self._unknown_states) < 100:
+            self._unknown_states.add(state)
+            ctx.logger.warning("BigQuery reports an unknown job state, %.80r: taken for RUNNING", state)
+
+
+def _location_in(message: str, job_id: str) -> str | None:
+    """The location that BigQuery's "Already Exists: Job <project>:<location>.<job>" names."""
+    found = re.search(rf":([A-Za-z0-9-]+)\.{re.escape(job_id)}\b", message)
+    return found[1] if found else None
+
+
+async def _location_by_dry_run(api: JobsApi, request: JobRequest) -> str | None:
+    """Where BigQuery would run the statement now, which is where it ran it before; None where it would not any more."""
+    try:
+        answer = await api.insert(request.project, request.dry_run())
+    except ConnectorError as error:
+        if error.retryable:
+            raise
+        return None
+    location = part(answer, "jobReference").get("location")
+    return location if isinstance(location, str) else None
