@@ -14,6 +14,8 @@ import pytest
 
 from tests.packaging.workspace import PLUGINS, ROOT, SERVICE, Package
 
+LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+
 
 def imported_names(path: Path) -> Iterator[str]:
     """Every name that a module imports, dotted and whole: `from a.b import c` gives a.b.c."""
@@ -41,6 +43,15 @@ def test_a_plugin_imports_no_other_plugin(plugin: Package) -> None:
 
 
 def test_every_plugin_stands_under_the_import_contracts() -> None:
-    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    packages = [SERVICE.import_package.name, *(plugin.import_package.name for plugin in PLUGINS)]
-    assert sorted(linter["root_packages"]) == sorted(packages)
+    plugins = {plugin.import_package.name for plugin in PLUGINS}
+    assert set(LINTER["root_packages"]) == {SERVICE.import_package.name, *plugins}
+    (contract,) = (contract for contract in LINTER["contracts"] if "source_modules" in contract)
+    assert set(contract["source_modules"]) == plugins
+
+
+def test_the_import_contracts_protect_every_private_module_of_the_service() -> None:
+    folder = SERVICE.import_package
+    paths = [*folder.glob("_*.py"), *(path.parent for path in folder.glob("_*/__init__.py"))]
+    private = {f"{folder.name}.{path.stem}" for path in paths if not path.stem.startswith("__")}
+    (contract,) = (contract for contract in LINTER["contracts"] if contract["name"].startswith("Plugins import"))
+    assert set(contract["protected_modules"]) == private
