@@ -83,15 +83,21 @@ class Store(ABC):
 
     @abstractmethod
     async def renew(self, key: str, *, owner: str, lease: float) -> bool:
-        """Extend the owner's lease. False where the key is no longer this owner's."""
+        """Make the owner's lease end ``lease`` seconds from now. False where the key is no longer this owner's.
+
+        A lease that ran out, and that no other owner has taken, is still this owner's: here and in the methods below.
+        """
 
     @abstractmethod
     async def complete(self, key: str, *, owner: str, meta: bytes) -> bool:
-        """RESERVED → DONE. False, and no change, where the key is no longer this owner's."""
+        """RESERVED → DONE. False, and no change, where the key is no longer this owner's.
+
+        Repeated with the same owner and meta it is True again, so it may be sent anew after :class:`StoreUnavailable`.
+        """
 
     @abstractmethod
     async def mark_unknown(self, key: str, *, owner: str) -> bool:
-        """RESERVED → UNKNOWN. False, and no change, where the key is no longer this owner's."""
+        """RESERVED → UNKNOWN. False, and no change, where the key is no longer this owner's; repeated, True again."""
 
     @abstractmethod
     async def release(self, key: str, *, owner: str) -> bool:
