@@ -1,0 +1,34 @@
+"""One emulator per session, for every test that asks for it.
+
+What an emulator holds is shared by those tests: each uses names of its own (job ids, datasets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from demo.emulators import CRUCIBLE, LOCAL_BIGQUERY, EmulatorUnavailable, Recipe, running
+
+__all__ = ["crucible_url", "local_bigquery_url"]
+
+
+def _url(recipe: Recipe) -> Iterator[str]:
+    try:
+        with running(recipe) as emulator:
+            yield emulator.url
+    except EmulatorUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def crucible_url() -> Iterator[str]:
+    """A small BigQuery."""
+    yield from _url(CRUCIBLE)
+
+
+@pytest.fixture(scope="session")
+def local_bigquery_url() -> Iterator[str]:
+    """A larger BigQuery; it needs Python 3.13."""
+    yield from _url(LOCAL_BIGQUERY)
