@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -69,21 +68,26 @@ class Admission:
             limits = self._options.limits_for(task_type)
             line = self._lines[task_type] = _Line(limits.concurrency, limits.queue)
         gates = (line.gate, self._all)
-        if line.waiting >= line.queue and (line.gate.value == 0 or self._all.value == 0):
+        if line.waiting == 0 and _acquire_now(gates):
+            return Slot(gates)
+        if line.waiting >= line.queue:
             raise AdmissionRefused(f"{line.waiting} calls to {task_type} wait already; try again later")
-        async with self._waiting(line):
+        line.waiting += 1
+        try:
             with anyio.CancelScope(deadline=until):
                 await _acquire(gates)
                 return Slot(gates)
-        raise AdmissionRefused(f"no call to {task_type} could be started in time: all are taken; try again later")
-
-    @asynccontextmanager
-    async def _waiting(self, line: _Line) -> AsyncIterator[None]:
-        line.waiting += 1
-        try:
-            yield
         finally:
             line.waiting -= 1
+        raise AdmissionRefused(f"no call to {task_type} could be started in time: all are taken; try again later")
+
+
+def _acquire_now(gates: tuple[anyio.Semaphore, ...]) -> bool:
+    if any(gate.value == 0 for gate in gates):
+        return False
+    for gate in gates:
+        gate.acquire_nowait()
+    return True
 
 
 async def _acquire(gates: tuple[anyio.Semaphore, ...]) -> None:

@@ -17,13 +17,14 @@ from .._registry import Registered, Registry
 from .._stores.store import Store, StoreUnavailable
 from ..connector import AsyncConnectorBase, ResourceMeta
 from ..context import Context
-from ..errors import ConnectorError, NotFound, Unimplemented
+from ..errors import Conflict, ConnectorError, NotFound, Unimplemented
 from ..http import HttpClient
 from ..models import LogPage, MetricResult, Phase, Resource
 from ..secrets import EnvironmentSecrets, FileSecrets, SecretSource, redact
-from .admission import Admission, Slot
+from .admission import Admission
 from .creates import Creates
 from .events import Observer
+from .fingerprint import fingerprint_of
 from .flights import Flight, Flights
 from .identity import key_of
 from .invocation import Invoker, now
@@ -31,9 +32,10 @@ from .options import EngineOptions
 from .outcome import bug
 from .recorder import Call, Recorder
 from .requests import Caller, CreateRequest, JobRequest, StoredForms
-from .reservation import Reservations
+from .reservation import ANOTHER_REQUEST, Reservations
 from .shield import Shield
 from .sync_calls import SyncCalls
+from .work import Work
 
 __all__ = ["Engine"]
 
@@ -48,7 +50,7 @@ class _Calls(Protocol[T]):
 
     flights: Flights[T]
 
-    def start(self, registered: Registered, request: CreateRequest, key: str, slot: Slot) -> Flight[T]: ...
+    def start(self, work: Work) -> Flight[T]: ...
 
 
 class Engine:
@@ -106,8 +108,9 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # the caller's own error is not handed on: the task group would wrap it in a group
         self._tasks.cancel_scope.cancel()
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.aclose()
 
     async def drain(self) -> None:
         """Wait until no create and no ``do`` is under way; the caller bounds the wait."""
@@ -126,8 +129,7 @@ class Engine:
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
-                slot = await self._admission.enter(request.category.name, until=until)
-                return await self._sync.start_job(registered, request, call.key, slot)
+                return await self._sync.start_job(await self._admit(registered, request, call.key, until))
             return await self._join(self._creates, registered, request, call, until)
 
     async def do(self, request: CreateRequest) -> Resource:
@@ -147,16 +149,23 @@ class Engine:
         flight = calls.flights.get(call.key)
         call.repeated = flight is not None
         if flight is None:
-            slot = await self._admission.enter(request.category.name, until=until)
+            work = await self._admit(registered, request, call.key, until)
             flight = calls.flights.get(call.key)  # the same request may have come while this one waited
             if flight is None:
-                flight = calls.start(registered, request, call.key, slot)
+                flight = calls.start(work)
             else:
-                slot.release()
+                work.slot.release()
+        if flight.fingerprint != _fingerprint(request):
+            raise Conflict(ANOTHER_REQUEST)
         try:
             return await flight.wait(until=until)
         finally:
             call.attempts, call.repeated = flight.attempts, call.repeated or flight.repeated
+
+    async def _admit(self, registered: Registered, request: CreateRequest, key: str, until: float) -> Work:
+        fingerprint = _fingerprint(request)
+        slot = await self._admission.enter(request.category.name, until=until)
+        return Work(registered, request, key, fingerprint, slot)
 
     async def get(self, request: JobRequest) -> Resource:
         """The job's state. Once the meta decodes, this answers with a resource and never with an error."""
@@ -294,6 +303,10 @@ class Engine:
                     await anyio.sleep(_SWEEP_PAUSE)
             except StoreUnavailable as error:
                 log.warning("old records could not be swept: %s", error.message)
+
+
+def _fingerprint(request: CreateRequest) -> str:
+    return fingerprint_of(request) if request.caller.idempotency_key else ""
 
 
 def _decode(registered: Registered, meta: bytes) -> ResourceMeta:

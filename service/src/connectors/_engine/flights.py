@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from ..errors import ConnectorError, DeadlineExceeded, Unavailable
 from .outcome import bug
+from .work import Work
 
 __all__ = ["Flight", "Flights"]
 
@@ -24,8 +25,10 @@ log = logging.getLogger("connectors.engine")
 class Flight(Generic[T]):
     """One key's work under way, and those who wait for it."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, fingerprint: str) -> None:
         self.key = key
+        self.fingerprint = fingerprint
+        """Of the request, where its caller chose the key; else ""."""
         self.wanted_until = 0.0
         """The latest instant, on the event loop's clock, until which a caller waits: no new try starts after it."""
         self.attempts = 0
@@ -69,35 +72,36 @@ class Flights(Generic[T]):
         """The key's work, where there is any."""
         return self._flights.get(key)
 
-    def start(self, key: str, task_type: str, operation: str, work: Callable[[Flight[T]], Awaitable[T]]) -> Flight[T]:
+    def start(self, work: Work, operation: str, carry_out: Callable[[Flight[T]], Awaitable[T]]) -> Flight[T]:
         """Start work under a key that has none."""
-        flight = self._flights[key] = Flight(key)
+        key = work.key
+        flight = self._flights[key] = Flight(key, work.fingerprint)
         flight.wanted_until = asyncio.get_running_loop().time()
         scope = self._scopes[key] = anyio.CancelScope()
         if self._idle.is_set():
             self._idle = anyio.Event()
-        self._tasks.start_soon(self._fly, flight, scope, task_type, operation, work)
+        self._tasks.start_soon(self._fly, flight, scope, work, operation, carry_out)
         return flight
 
     async def _fly(
         self,
         flight: Flight[T],
         scope: anyio.CancelScope,
-        task_type: str,
+        work: Work,
         operation: str,
-        work: Callable[[Flight[T]], Awaitable[T]],
+        carry_out: Callable[[Flight[T]], Awaitable[T]],
     ) -> None:
         answer: T | None = None
         error: ConnectorError | None = Unavailable(
             "the server stopped before the call ended; send the same request again"
         )
         try:
-            with scope:
-                answer, error = await work(flight), None
+            with work.slot, scope:
+                answer, error = await carry_out(flight), None
         except ConnectorError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - whatever it is, those who wait are told, and the log has it
-            error = bug(task_type, operation, raised)
+            error = bug(work.task_type, operation, raised)
         finally:
             del self._flights[flight.key], self._scopes[flight.key]
             flight.end(answer, error)

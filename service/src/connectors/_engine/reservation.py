@@ -12,9 +12,12 @@ import anyio
 from anyio.abc import TaskGroup
 
 from .._stores.store import Claim, State, Store, StoreUnavailable
-from ..errors import DeadlineExceeded
+from ..errors import Conflict, DeadlineExceeded
+from .work import Work
 
-__all__ = ["Reservations"]
+__all__ = ["ANOTHER_REQUEST", "Reservations"]
+
+ANOTHER_REQUEST = "this idempotency-key was used for another request: a key belongs to one request"
 
 log = logging.getLogger("connectors.engine")
 _WRITE_TIMEOUT = 5.0
@@ -31,19 +34,28 @@ class Reservations:
         self._lease = lease
 
     async def claim(self, key: str, task_type: str, fingerprint: str = "") -> Claim:
-        """Reserve the key now, or learn who has it."""
-        return await self.store.reserve(
+        """Reserve the key now, or learn who has it.
+
+        :param fingerprint: of the request, where its caller chose the key; else "".
+        :raises Conflict: the key is that of another request.
+        """
+        claim = await self.store.reserve(
             key, owner=self.owner, lease=self._lease, task_type=task_type, fingerprint=fingerprint
         )
+        if fingerprint and claim.record.fingerprint != fingerprint:
+            if claim.mine:
+                await self.mark_unknown(key)
+            raise Conflict(ANOTHER_REQUEST)
+        return claim
 
-    async def claim_or_wait(self, key: str, task_type: str, fingerprint: str, *, until: Callable[[], float]) -> Claim:
+    async def claim_or_wait(self, work: Work, *, until: Callable[[], float]) -> Claim:
         """As :meth:`claim`; while another server holds the key, wait for what comes of it.
 
         :raises DeadlineExceeded: it is still held at ``until()``.
         """
         pause = _FIRST_LOOK
         while True:
-            claim = await self.claim(key, task_type, fingerprint)
+            claim = await self.claim(work.key, work.task_type, work.fingerprint)
             if claim.mine or claim.record.state is not State.RESERVED:
                 return claim
             if asyncio.get_running_loop().time() + pause >= until():

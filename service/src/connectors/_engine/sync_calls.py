@@ -7,7 +7,7 @@ a replica that finds neither the call under way nor a result runs it again, from
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio.abc import TaskGroup
 
@@ -16,13 +16,15 @@ from .._stores.store import State, StoreUnavailable
 from ..connector import ResourceMeta
 from ..errors import ConnectorError
 from ..models import Phase, Resource
-from .admission import Admission, Slot
+from ..secrets import redact
+from .admission import Admission
 from .flights import Flight, Flights
 from .invocation import Invoker, now
 from .options import EngineOptions
 from .outcome import AdmissionRefused, bug, status_of
-from .requests import Caller, CreateRequest, StoredForms
+from .requests import Caller, StoredForms
 from .reservation import Reservations
+from .work import Work
 
 __all__ = ["SyncCalls", "SyncJob"]
 
@@ -57,31 +59,22 @@ class SyncCalls:
         self._options = options
         self.flights: Flights[Resource] = Flights(tasks)
 
-    def start(self, registered: Registered, request: CreateRequest, key: str, slot: Slot) -> Flight[Resource]:
+    def start(self, work: Work) -> Flight[Resource]:
         """Start ``do`` for callers who wait for its answer; a key that is done gives its stored result."""
+        return self.flights.start(work, "do", lambda flight: self._once(flight, work))
 
-        async def work(flight: Flight[Resource]) -> Resource:
-            with slot:
-                return await self._once(flight, registered, request)
-
-        return self.flights.start(key, registered.category.name, "do", work)
-
-    async def _once(self, flight: Flight[Resource], registered: Registered, request: CreateRequest) -> Resource:
-        key = flight.key
-        claim = await self._reservations.claim_or_wait(
-            key, registered.category.name, "", until=lambda: flight.wanted_until
-        )
+    async def _once(self, flight: Flight[Resource], work: Work) -> Resource:
+        key, seconds = work.key, self._options.create_timeout
+        claim = await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
         if claim.record.state is State.DONE:
             stored = await self._store.load(key, "result")
             if stored is not None:
                 flight.repeated = True
                 return self._forms.decode_result(stored)
-            return await self._do(
-                flight, registered, request, self._options.create_timeout
-            )  # the result ran out: do is idempotent
+            return await self._do(flight, work, seconds)  # the result ran out: do is idempotent
         try:
             async with self._reservations.holding(key):
-                resource = await self._do(flight, registered, request, self._options.create_timeout)
+                resource = await self._do(flight, work, seconds)
                 kept = await self._keep(key, resource)
         except BaseException:
             await self._reservations.release(key)
@@ -92,22 +85,20 @@ class SyncCalls:
             await self._reservations.release(key)
         return resource
 
-    async def start_job(self, registered: Registered, request: CreateRequest, key: str, slot: Slot) -> bytes:
+    async def start_job(self, work: Work) -> bytes:
         """Keep the request, start ``do`` under its key, and return the meta that finds its result."""
-        meta = SyncJob(key).encode()
-        with slot:
-            claim = await self._reservations.claim(key, registered.category.name)
-            if not claim.mine or key in self.flights:
-                return meta
-            try:
-                await self._store.save(
-                    key, "request", request.stored_form(), ttl=self._options.do_timeout + self._options.result_ttl
-                )
-            except BaseException:
-                await self._reservations.release(key)
-                raise
-            self._start_job(registered, request, key, slot)
-        return meta
+        key = work.key
+        with work.slot:
+            claim = await self._reservations.claim(key, work.task_type, work.fingerprint)
+            if claim.mine and key not in self.flights:
+                try:
+                    ttl = self._options.do_timeout + self._options.result_ttl
+                    await self._store.save(key, "request", work.request.stored_form(), ttl=ttl)
+                except BaseException:
+                    await self._reservations.release(key)
+                    raise
+                self._start_job(replace(work, slot=work.slot.handed_over()))
+        return SyncJob(key).encode()
 
     async def poll_job(self, registered: Registered, caller: Caller, meta: bytes, *, until: float) -> Resource:
         """The result, or RUNNING; where no server is at work on it, it is run again here.
@@ -141,8 +132,7 @@ class SyncCalls:
             await self._reservations.release(key)
             return running
         log.info("running %s again under %s: no server is at work on it", registered.category.name, key)
-        with slot:
-            self._start_job(registered, self._forms.decode_request(request, caller), key, slot)
+        self._start_job(Work(registered, self._forms.decode_request(request, caller), key, "", slot))
         return running
 
     async def cancel_job(self, meta: bytes) -> None:
@@ -155,37 +145,35 @@ class SyncCalls:
             await self._keep(key, Resource(Phase.ABORTED, "deleted"))
         self.flights.cancel(key)
 
-    def _start_job(self, registered: Registered, request: CreateRequest, key: str, slot: Slot) -> None:
-        mine = slot.handed_over()
+    def _start_job(self, work: Work) -> None:
+        self.flights.start(work, "do", lambda flight: self._run_job(flight, work))
 
-        async def work(flight: Flight[Resource]) -> Resource:
-            flight.wanted_until = now() + self._options.do_timeout
-            with mine:
-                try:
-                    async with self._reservations.holding(key):
-                        resource = await self._do(flight, registered, request, self._options.do_timeout)
-                except ConnectorError as error:
-                    phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
-                    resource = Resource(phase, f"{status_of(error)}: {error.message}")
-                except BaseException:
-                    await self._reservations.release(key)
-                    raise
-                if await self._store.load(key, "result") is None and not await self._keep(key, resource):
-                    await self._keep(key, _too_large(registered, self._options))
-                await self._reservations.complete(key, b"")
-                return resource
+    async def _run_job(self, flight: Flight[Resource], work: Work) -> Resource:
+        key = work.key
+        flight.wanted_until = now() + self._options.do_timeout
+        try:
+            async with self._reservations.holding(key):
+                resource = await self._do(flight, work, self._options.do_timeout)
+        except ConnectorError as error:
+            phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
+            resource = Resource(phase, redact(f"{status_of(error)}: {error.message}"))
+        except BaseException:
+            await self._reservations.release(key)
+            raise
+        if await self._store.load(key, "result") is None and not await self._keep(key, resource):
+            limit = self._options.result_max_bytes
+            text = f"the result of {work.task_type} is larger than the {limit} bytes that are kept"
+            await self._keep(key, Resource(Phase.FAILED, text))
+        await self._reservations.complete(key, b"")
+        return resource
 
-        self.flights.start(key, registered.category.name, "do", work)
-
-    async def _do(
-        self, flight: Flight[Resource], registered: Registered, request: CreateRequest, seconds: float
-    ) -> Resource:
-        task_type = registered.category.name
+    async def _do(self, flight: Flight[Resource], work: Work, seconds: float) -> Resource:
+        registered, request = work.registered, work.request
         ctx = self._invoker.context(
             registered,
             request.caller,
             deadline=now() + seconds,
-            key=flight.key,
+            key=work.key,
             output_prefix=request.output_prefix,
             metadata=request.metadata,
             inputs=request.inputs,
@@ -199,7 +187,7 @@ class SyncCalls:
         )
         if not isinstance(answer, Resource) or not answer.phase.is_terminal:
             got = answer.phase.name if isinstance(answer, Resource) else type(answer).__name__
-            raise bug(task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
+            raise bug(work.task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
         return answer
 
     async def _keep(self, key: str, resource: Resource) -> bool:
@@ -212,10 +200,3 @@ class SyncCalls:
             log.warning("the result of %s could not be kept: %s", key, error.message)
             return False
         return True
-
-
-def _too_large(registered: Registered, options: EngineOptions) -> Resource:
-    return Resource(
-        Phase.FAILED,
-        f"the result of {registered.category.name} is larger than the {options.result_max_bytes} bytes that are kept",
-    )

@@ -1,0 +1,28 @@
+"""A create or a ``do`` that was admitted: all that carrying it out needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._registry import Registered
+from .admission import Slot
+from .requests import CreateRequest
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Carried out once; ``slot`` is given back when it ends."""
+
+    registered: Registered
+    request: CreateRequest
+    key: str
+    fingerprint: str
+    """Of the request, where its caller chose the key; else ""."""
+    slot: Slot
+
+    @property
+    def task_type(self) -> str:
+        """The task type's name."""
+        return self.request.category.name
