@@ -16,11 +16,25 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 __all__ = ["BadDeclaration", "BadSetting", "PluginSetting", "expectation", "validate"]
 
 _SEQUENCES = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Set, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping)
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+"""In plain words what pydantic says in its own, by its type of error."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +105,14 @@ def _build(kind: type[Any], given: Mapping[str, PluginSetting]) -> Any:
         where = [str(part) for part in first["loc"]]
         name = sources.get(where[0], where[0]) if where else kind.__name__
         inner = f", at {'.'.join(where[1:])}" if len(where) > 1 else ""
-        raise BadSetting(f"{name}{inner}: {expectation(first['msg'])}") from None
+        raise BadSetting(f"{name}{inner}: {expectation(first)}") from None
 
 
-def expectation(message: str) -> str:
-    """Pydantic's message as the second half of a sentence that begins with the setting's name."""
-    return message.removeprefix("Value error, ").replace("Input should be", "must be").replace("Input should", "must")
+def expectation(details: ErrorDetails) -> str:
+    """Pydantic's finding as the second half of a sentence that begins with the setting's name."""
+    if details["type"] in _EXPECTED:
+        return f"must be {_EXPECTED[details['type']]}"
+    return details["msg"].removeprefix("Value error, ").replace("Input should", "must")
 
 
 def _from_text(text: Any, hint: Any) -> Any:

@@ -1,0 +1,13 @@
+"""The server's settings: one frozen object, read once from flags, environment, file and defaults, in that order of
+precedence.
+
+Nothing else in the project reads a setting from anywhere, but for the platforms' own variables, which their plugins
+read.
+"""
+
+from .loading import load
+from .plugins import notices, plugin_settings
+from .settings import Settings
+from .sources import SettingsError
+
+__all__ = ["Settings", "SettingsError", "load", "notices", "plugin_settings"]

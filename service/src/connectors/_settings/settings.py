@@ -1,0 +1,228 @@
+"""Every setting: its default, its range, what it means. The command's flags and the reference page are made from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from .._engine.options import ConnectorLimits, EngineOptions
+from .._registry import Selection
+from .sources import ConfigFile, Environment
+
+__all__ = ["LimitsOfConnector", "Settings"]
+
+_ENGINE, _LIMITS = EngineOptions(), ConnectorLimits()
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
+"""At most a year: a larger number is a mistake of units."""
+PositiveSeconds = Annotated[Seconds, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _setting(default: Any, section: str, description: str, *, repr: bool = True) -> Any:  # noqa: A002 - pydantic's own word
+    return Field(default, description=description, json_schema_extra={"section": section}, repr=repr)
+
+
+class LimitsOfConnector(BaseModel):
+    """``[connectors.<task type>]``: limits of one connector. What is left out is as for every connector."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    concurrency: Count | None = None
+    queue: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    threads: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+
+
+class Settings(BaseSettings):
+    """The server's settings.
+
+    A field is a flag (``metrics_port``: ``--metrics-port``), a variable (``CONNECTORS_METRICS_PORT``) and a key of
+    the file (``metrics_port``, or ``metrics-port``). Use :func:`connectors._settings.load`, whose errors name the
+    source at fault.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    config: Path | None = _setting(
+        None, "General", "The configuration file. By default ./connectors.toml, where there is one."
+    )
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = _setting(
+        "console", "General", "How log lines are written to standard error: 'console' for people, 'json' for machines."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _setting(
+        "info", "General", "The least level that is logged: debug, info, warning or error."
+    )
+
+    # Loopback: callers are not authenticated, and the server acts with the operator's cloud credentials. In a
+    # container, where a network policy is the control, it has to be opened; the image does so.
+    host: str = _setting("127.0.0.1", "Listening", "The address that gRPC is served on; 0.0.0.0 is every interface.")
+    port: Port = _setting(8000, "Listening", "The port that gRPC is served on; 0 takes a free one.")
+    metrics_host: str | None = _setting(
+        None, "Listening", "The address of the metrics port; by default that of --host."
+    )
+    metrics_port: Port = _setting(
+        9090, "Listening", "The port that serves /metrics, /healthz and /readyz over HTTP; 0 takes a free one."
+    )
+    reflection: bool = _setting(True, "Listening", "Serve gRPC server reflection, for tools such as grpcurl.")
+    max_message_bytes: Bytes = _setting(
+        4 * 1024 * 1024, "Listening", "The largest request message in bytes; a larger one is refused."
+    )
+    max_connections: Count = _setting(10_000, "Listening", "Connections open at once; further ones are refused.")
+    grace: Seconds = _setting(
+        25.0, "Listening", "Seconds that calls in flight, and creates, have to end in after SIGTERM or SIGINT."
+    )
+
+    store: str = _setting(
+        "sqlite://",
+        "Store",
+        "Where idempotency records are kept: memory://, or sqlite:///path. sqlite:// is in the user's state folder.",
+        repr=False,
+    )
+    key_namespace: str = _setting(
+        "",
+        "Store",
+        "Names the Flyte cluster in every idempotency key. Two clusters that share a cloud project need two names.",
+    )
+    store_retention: PositiveSeconds = _setting(
+        _ENGINE.store_retention, "Store", "Seconds that an idempotency record is kept after its last change."
+    )
+    lease: PositiveSeconds = _setting(
+        _ENGINE.lease, "Store", "Seconds that a create's reservation outlives a server that died."
+    )
+    result_ttl: PositiveSeconds = _setting(
+        _ENGINE.result_ttl, "Store", "Seconds that the result of a sync connector is kept for repeats."
+    )
+    result_max_bytes: Bytes = _setting(
+        _ENGINE.result_max_bytes, "Store", "The largest result of a sync connector that is kept, in bytes."
+    )
+
+    strict_plugins: bool = _setting(False, "Plugins", "Refuse to start where any plugin cannot be loaded.")
+    allow_plugins: Names | None = _setting(None, "Plugins", "Load only these plugins, separated by commas.")
+    deny_plugins: Names = _setting((), "Plugins", "Do not load these plugins. Deny wins over allow.")
+    allow_task_types: Names | None = _setting(None, "Plugins", "Serve only these task types, separated by commas.")
+    deny_task_types: Names = _setting((), "Plugins", "Do not serve these task types. Deny wins over allow.")
+
+    default_timeout: PositiveSeconds = _setting(
+        _ENGINE.default_timeout, "Limits", "Seconds for a call whose caller set no deadline."
+    )
+    max_timeout: PositiveSeconds = _setting(
+        _ENGINE.max_timeout, "Limits", "The longest time in seconds that a caller's deadline can ask for."
+    )
+    deadline_margin: Seconds = _setting(
+        _ENGINE.margin,
+        "Limits",
+        "The answer leaves this many seconds before the caller's deadline, or a tenth of the time where that is less.",
+    )
+    create_timeout: PositiveSeconds = _setting(
+        _ENGINE.create_timeout, "Limits", "Seconds that a create may go on, also after its caller gave up."
+    )
+    do_timeout: PositiveSeconds = _setting(
+        _ENGINE.do_timeout, "Limits", "Seconds that a sync connector's call may take where it runs as a job (Flyte 2)."
+    )
+    retry_initial: PositiveSeconds = _setting(
+        _ENGINE.retry_initial, "Limits", "The first pause between tries is a random time up to this many seconds."
+    )
+    retry_max: PositiveSeconds = _setting(
+        _ENGINE.retry_max, "Limits", "The longest pause between tries in seconds; a platform may ask for a longer one."
+    )
+    concurrency: Count = _setting(_ENGINE.concurrency, "Limits", "Calls to all connectors at once.")
+    connector_concurrency: Count = _setting(_LIMITS.concurrency, "Limits", "Calls to one connector at once.")
+    connector_queue: Annotated[int, Field(ge=0, le=1_000_000)] = _setting(
+        _LIMITS.queue, "Limits", "Calls that may wait for their turn at one connector."
+    )
+    connector_threads: Annotated[int, Field(ge=1, le=10_000)] = _setting(
+        _LIMITS.threads, "Limits", "Threads for the blocking methods of one connector."
+    )
+    connector_attempts: Annotated[int, Field(ge=1, le=100)] = _setting(
+        _LIMITS.attempts, "Limits", "How often one call tries at the most; 1 is no retry."
+    )
+
+    connectors: dict[str, LimitsOfConnector] = Field(
+        default_factory=dict, description="Limits by task type, in the file alone: [connectors.<task type>]."
+    )
+    plugins: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Each plugin's own settings: [plugins.<name>] in the file, CONNECTORS_<PLUGIN>__<FIELD>.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then the environment, then the file that one of these names."""
+        environment = Environment(settings_cls)
+        named = init_settings().get("config") or environment().get("config")
+        return init_settings, environment, ConfigFile(settings_cls, named)
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if self.default_timeout > self.max_timeout:
+            raise ValueError("default_timeout must not be longer than max_timeout")
+        if self.retry_initial > self.retry_max:
+            raise ValueError("retry_initial must not be longer than retry_max")
+        return self
+
+    def selection(self) -> Selection:
+        """Which plugins and task types are wanted."""
+        return Selection(
+            allow_plugins=None if self.allow_plugins is None else frozenset(self.allow_plugins),
+            deny_plugins=frozenset(self.deny_plugins),
+            allow_task_types=None if self.allow_task_types is None else frozenset(self.allow_task_types),
+            deny_task_types=frozenset(self.deny_task_types),
+        )
+
+    def engine_options(self) -> EngineOptions:
+        """The engine's part."""
+        general = ConnectorLimits(
+            concurrency=self.connector_concurrency,
+            queue=self.connector_queue,
+            threads=self.connector_threads,
+            attempts=self.connector_attempts,
+        )
+        return EngineOptions(
+            key_namespace=self.key_namespace,
+            concurrency=self.concurrency,
+            default_timeout=self.default_timeout,
+            max_timeout=self.max_timeout,
+            margin=self.deadline_margin,
+            create_timeout=self.create_timeout,
+            do_timeout=self.do_timeout,
+            lease=self.lease,
+            retry_initial=self.retry_initial,
+            retry_max=self.retry_max,
+            result_ttl=self.result_ttl,
+            result_max_bytes=self.result_max_bytes,
+            store_retention=self.store_retention,
+            limits=general,
+            per_connector={
+                task_type: ConnectorLimits(
+                    concurrency=general.concurrency if own.concurrency is None else own.concurrency,
+                    queue=general.queue if own.queue is None else own.queue,
+                    threads=general.threads if own.threads is None else own.threads,
+                    attempts=general.attempts if own.attempts is None else own.attempts,
+                )
+                for task_type, own in self.connectors.items()
+            },
+        )

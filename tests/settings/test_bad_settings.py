@@ -1,0 +1,136 @@
+"""Every bad setting is one line: which, where it was set, what was expected."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from connectors._settings import SettingsError, load, plugin_settings
+
+
+@pytest.fixture(autouse=True)
+def _empty_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in os.environ:
+        if variable.startswith("CONNECTORS_"):
+            monkeypatch.delenv(variable)
+
+
+def problems(**flags: object) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as error:
+        load(flags)
+    assert all("\n" not in line for line in error.value.problems)
+    return error.value.problems
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "line"),
+    [
+        ("port", "abc", "--port: must be a whole number, not 'abc'"),
+        ("port", "1.5", "--port: must be a whole number, not '1.5'"),
+        ("port", "-1", "--port: must be greater than or equal to 0, not '-1'"),
+        ("port", "70000", "--port: must be less than or equal to 65535, not '70000'"),
+        ("grace", "soon", "--grace: must be a number, not 'soon'"),
+        ("grace", "nan", "--grace: must be a finite number, not 'nan'"),
+        ("grace", "-1", "--grace: must be greater than or equal to 0, not '-1'"),
+        ("lease", "0", "--lease: must be greater than 0, not '0'"),
+        ("log_format", "xml", "--log-format: must be 'console' or 'json', not 'xml'"),
+        ("log_level", "loud", "--log-level: must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
+        ("connector_attempts", "0", "--connector-attempts: must be greater than or equal to 1, not '0'"),
+        ("max_message_bytes", "4MB", "--max-message-bytes: must be a whole number, not '4MB'"),
+    ],
+)
+def test_a_bad_flag_is_named_with_what_was_expected(flag: str, value: str, line: str) -> None:
+    assert problems(**{flag: value}) == (line,)
+
+
+def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONNECTORS_METRICS_PORT", "http")
+    assert problems() == ("CONNECTORS_METRICS_PORT: must be a whole number, not 'http'",)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("port = 'http'", "port in c.toml: must be a whole number, not 'http'"),
+        ("reflection = 'maybe'", "reflection in c.toml: must be true or false, not 'maybe'"),
+        ("host = 7", "host in c.toml: must be a string, not 7"),
+        ("allow_plugins = 7", "allow_plugins in c.toml: must be a list, not 7"),
+        ("allow_plugins = [7]", "allow_plugins in c.toml: must be a string, not 7"),
+        ("prot = 1", "prot in c.toml: there is no such setting; did you mean 'port'?"),
+        ("config = 'x'", "config in c.toml: there is no such setting"),
+        ("zzz = 1", "zzz in c.toml: there is no such setting"),
+        (
+            "max-timeout = 20\nmax_timeout = 20",
+            "max_timeout in c.toml: is given twice, as max_timeout and as max-timeout",
+        ),
+        (
+            "[connectors.acme]\nqueue = -1",
+            "[connectors.acme] queue in c.toml: must be greater than or equal to 0, not -1",
+        ),
+        (
+            "[connectors.acme]\nconcurency = 1",
+            "[connectors.acme] concurency in c.toml: there is no such setting; did you mean 'concurrency'?",
+        ),
+        ("connectors = 1", "[connectors] in c.toml: must be a valid dictionary, not 1"),
+        ("plugins = 'hunter2'", "[plugins] in c.toml: must be a valid dictionary"),
+        ("default_timeout = 100", "default_timeout must not be longer than max_timeout"),
+        ("retry_initial = 100", "retry_initial must not be longer than retry_max"),
+    ],
+)
+def test_a_bad_line_of_the_file_is_named(text: str, line: str) -> None:
+    Path("c.toml").write_text(text, "utf-8")
+    assert problems(config="c.toml") == (line,)
+
+
+def test_each_problem_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONNECTORS_GRACE", "x")
+    assert sorted(problems(port="x")) == [
+        "--port: must be a whole number, not 'x'",
+        "CONNECTORS_GRACE: must be a number, not 'x'",
+    ]
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_place() -> None:
+    Path("c.toml").write_text("port = \n", "utf-8")
+    (line,) = problems(config="c.toml")
+    assert line.startswith("c.toml: is not valid TOML: ")
+    assert "line 1" in line
+
+
+def test_a_file_that_is_no_text_is_named() -> None:
+    Path("c.toml").write_bytes(b"\xff\xfe")
+    (line,) = problems(config="c.toml")
+    assert line.startswith("c.toml: is not valid TOML: ")
+
+
+def test_a_named_file_must_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(config="c.toml") == ("c.toml: there is no such file",)
+    monkeypatch.setenv("CONNECTORS_CONFIG", "d.toml")
+    assert problems() == ("d.toml: there is no such file",)
+
+
+def test_a_folder_is_no_file() -> None:
+    Path("c.toml").mkdir()
+    assert problems(config="c.toml") == ("c.toml: cannot be read: Is a directory",)
+
+
+def test_a_long_value_is_cut() -> None:
+    (line,) = problems(port="9" * 10_000)
+    assert len(line) < 200
+
+
+def test_a_stores_url_is_never_shown() -> None:
+    Path("c.toml").write_text("store = ['postgresql://me:hunter2@db/x']", "utf-8")
+    assert problems(config="c.toml") == ("store in c.toml: must be a string",)
+
+
+def test_settings_of_a_plugin_that_is_not_installed_are_an_error() -> None:
+    Path("connectors.toml").write_text("[plugins.bigqury]\ntimeout = 1\n", "utf-8")
+    with pytest.raises(SettingsError) as error:
+        plugin_settings(load(), ["bigquery"])
+    assert error.value.problems == (
+        "[plugins.bigqury] in connectors.toml: no such plugin is installed; did you mean 'bigquery'?",
+    )
