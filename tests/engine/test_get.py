@@ -1,0 +1,216 @@
+"""GetTask answers with a phase and never with an error, once the meta decodes; DeleteTask is quiet where there is
+nothing to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from connectors import (
+    ConnectorError,
+    Context,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    Phase,
+    RateLimited,
+    Resource,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
+from connectors._engine.options import ConnectorLimits
+from connectors._engine.requests import Caller
+from tests.engine.harness import Bench, Job, job_request
+
+pytestmark = pytest.mark.anyio
+
+META = Job("j1").encode()
+
+
+def raising(error: BaseException) -> Callable[[Context], Any]:
+    def answer(ctx: Context) -> Any:
+        raise error
+
+    return answer
+
+
+def being(phase: Phase, **more: Any) -> Callable[[Context], Any]:
+    return lambda ctx: Resource(phase, **more)
+
+
+async def test_the_platform_s_answer_is_passed_on(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.SUCCEEDED, message="done", outputs={"o0": 1})
+    async with bench.engine() as engine:
+        assert await engine.get(job_request(META)) == Resource(Phase.SUCCEEDED, "done", outputs={"o0": 1})
+    assert bench.events[-1].phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Unavailable("HTTP 503"),
+        RateLimited("HTTP 429"),
+        Unauthenticated("HTTP 401"),
+        PermissionDenied("HTTP 403"),
+        InvalidRequest("HTTP 400"),
+        ConnectorError("odd"),
+        KeyError("a bug"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+async def test_a_fault_is_running_where_nothing_is_known(bench: Bench, fault: BaseException) -> None:
+    bench.acme.on_get = raising(fault)
+    async with bench.engine() as engine:
+        resource = await engine.get(job_request(META))
+    assert resource.phase is Phase.RUNNING
+    assert bench.events[-1].shielded
+    assert bench.events[-1].status == "OK"
+
+
+async def test_a_fault_is_the_last_known_phase_with_its_age(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        bench.acme.on_get = being(Phase.QUEUED)
+        await engine.get(job_request(META))
+        bench.acme.on_get = raising(Unauthenticated("HTTP 401"))
+        await engine.get(job_request(META))
+        await anyio.sleep(30)
+        resource = await engine.get(job_request(META))
+    assert resource.phase is Phase.QUEUED
+    assert resource.custom_info == {
+        "fault": {"status": "UNAUTHENTICATED", "message": "HTTP 401", "count": 2, "age_seconds": 30.0}
+    }
+
+
+async def test_a_fault_that_passes_within_the_deadline_is_not_seen(bench: Bench) -> None:
+    faults = [Unavailable(), Unavailable()]
+
+    def answer(ctx: Context) -> Resource:
+        if faults:
+            raise faults.pop()
+        return Resource(Phase.SUCCEEDED)
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.SUCCEEDED
+    assert bench.events[-1].attempts == 3
+
+
+async def test_a_platform_that_does_not_answer_is_running_before_the_deadline(bench: Bench) -> None:
+    bench.acme.on_get = lambda ctx: anyio.sleep(60)
+    async with bench.engine() as engine:
+        resource = await engine.get(job_request(META))
+        assert asyncio.get_running_loop().time() == pytest.approx(9.5)
+    assert resource.phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("later", [raising(Unavailable()), being(Phase.RUNNING)], ids=["a fault", "an older state"])
+async def test_a_task_never_comes_back_from_a_terminal_phase(bench: Bench, later: Callable[[Context], Any]) -> None:
+    async with bench.engine() as engine:
+        bench.acme.on_get = being(Phase.SUCCEEDED, outputs={"o0": 1})
+        first = await engine.get(job_request(META))
+        bench.acme.on_get = later
+        assert await engine.get(job_request(META)) == first
+
+
+async def test_a_job_that_is_gone_has_failed(bench: Bench) -> None:
+    bench.acme.on_get = raising(NotFound("no job j1"))
+    async with bench.engine() as engine:
+        assert await engine.get(job_request(META)) == Resource(Phase.FAILED, "no job j1")
+
+
+async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.SUCCEEDED, outputs={"o0": object()})
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.RUNNING
+    assert bench.events[-1].error_id
+
+
+@pytest.mark.parametrize(
+    "meta", [b"", b"{", b"null", b'{"other": "field"}', b'{"name": 7}', b"\xff\xfe", b'{"name": "j"} trailing']
+)
+async def test_a_meta_that_does_not_decode_is_refused_by_name(bench: Bench, meta: bytes) -> None:
+    async with bench.engine() as engine:
+        with pytest.raises(InvalidRequest, match="resource meta"):
+            await engine.get(job_request(meta))
+    assert bench.acme.gets == 0
+
+
+async def test_a_meta_with_a_field_of_a_later_release_is_read(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        await engine.get(job_request(b'{"name": "j", "added": 1}'))
+    assert bench.acme.gets == 1
+
+
+async def test_a_get_over_the_limit_is_the_last_known_phase(bench: Bench) -> None:
+    async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=0)) as engine:
+        bench.acme.on_get = being(Phase.QUEUED)
+        await engine.get(job_request(META))
+        bench.acme.on_get = lambda ctx: anyio.sleep(5)
+        other = asyncio.create_task(engine.get(job_request(Job("slow").encode())))
+        await anyio.sleep(1)
+        assert (await engine.get(job_request(META))).phase is Phase.QUEUED
+        await other
+
+
+async def test_a_slow_connector_does_not_hold_up_another(bench: Bench) -> None:
+    bench.acme.on_get = lambda ctx: anyio.sleep(60)
+    async with bench.engine(limits=ConnectorLimits(concurrency=2)) as engine, anyio.create_task_group() as callers:
+        for number in range(4):
+            callers.start_soon(engine.get, job_request(Job(str(number)).encode()))
+        await anyio.sleep(1)
+        before = asyncio.get_running_loop().time()
+        with pytest.raises(Unimplemented):
+            await engine.get(job_request(META, "echo"))
+        assert asyncio.get_running_loop().time() == before
+
+
+async def test_delete_reaches_the_connector_each_time(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        await engine.delete(job_request(META))
+        await engine.delete(job_request(META))
+    assert bench.acme.deletes == 2
+
+
+async def test_delete_of_a_missing_job_is_quiet(bench: Bench) -> None:
+    bench.acme.on_delete = raising(NotFound())
+    async with bench.engine() as engine:
+        await engine.delete(job_request(META))
+    assert bench.events[-1].status == "OK"
+
+
+async def test_delete_that_is_refused_says_so(bench: Bench) -> None:
+    bench.acme.on_delete = raising(PermissionDenied("jobs.cancel is not allowed"))
+    async with bench.engine() as engine:
+        with pytest.raises(PermissionDenied):
+            await engine.delete(job_request(META))
+
+
+@pytest.mark.parametrize("operation", ["get_logs", "get_metrics"])
+async def test_logs_and_metrics_are_unimplemented_where_the_connector_has_none(bench: Bench, operation: str) -> None:
+    async with bench.engine() as engine:
+        call = {
+            "get_logs": engine.get_logs(job_request(META), lines=10, token=""),
+            "get_metrics": engine.get_metrics(job_request(META), queries=[], start=None, end=None, step=None),
+        }
+        with pytest.raises(Unimplemented, match="acme has no"):
+            await call.pop(operation)
+        call.popitem()[1].close()
+
+
+async def test_each_call_makes_one_event_that_says_what_it_was(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        await engine.get(job_request(META, caller=Caller("flyte2", peer="127.0.0.1:9")))
+    (event,) = bench.events
+    assert (event.operation, event.task_type, event.protocol, event.status, event.peer) == (
+        "get",
+        "acme",
+        "flyte2",
+        "OK",
+        "127.0.0.1:9",
+    )
+    assert (event.attempts, event.phase, event.shielded) == (1, Phase.RUNNING, False)

@@ -1,0 +1,239 @@
+"""``do``: answered at once on Flyte 1, run as a job on Flyte 2."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+
+from connectors import Context, InvalidRequest, Phase, Resource, Unavailable, Unimplemented
+from connectors._engine.engine import Engine
+from connectors._engine.outcome import ConnectorBug
+from connectors._engine.requests import Caller
+from tests.engine.harness import Bench, create_request, job_request
+
+pytestmark = pytest.mark.anyio
+
+FLYTE2 = Caller("flyte2", secrets={"key": "fake-key"})
+
+
+def echo(caller: Caller | None = None, **options: Any) -> Any:
+    return create_request("echo", inputs={"v": 7}, caller=caller, **options)
+
+
+async def until_terminal(engine: Engine, meta: bytes) -> Resource:
+    while True:
+        resource = await engine.get(job_request(meta, "echo", FLYTE2))
+        if resource.phase.is_terminal:
+            return resource
+        await anyio.sleep(1)
+
+
+async def test_do_answers_with_its_outputs(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        assert await engine.do(echo()) == Resource(Phase.SUCCEEDED, outputs={"v": 7})
+    assert bench.events[-1].operation == "do"
+
+
+async def test_the_same_request_again_gets_the_stored_result(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        assert await engine.do(echo()) == await engine.do(echo())
+    assert bench.echo.calls == 1
+    assert [event.repeated for event in bench.events] == [False, True]
+
+
+async def test_another_server_gives_the_stored_result_too(bench: Bench) -> None:
+    async with bench.engine() as one, bench.engine() as two:
+        assert await one.do(echo()) == await two.do(echo())
+    assert bench.echo.calls == 1
+
+
+async def test_a_stored_result_is_short_lived(bench: Bench) -> None:
+    async with bench.engine(result_ttl=60) as engine:
+        await engine.do(echo())
+        await anyio.sleep(61)
+        await engine.do(echo())
+    assert bench.echo.calls == 2
+
+
+async def test_a_result_over_the_bound_is_given_but_not_kept(bench: Bench) -> None:
+    async with bench.engine(result_max_bytes=10) as engine:
+        for _ in range(2):
+            assert (await engine.do(echo())).outputs == {"v": 7}
+    assert bench.echo.calls == 2
+
+
+async def test_a_failed_do_frees_its_key(bench: Bench) -> None:
+    def refuse(ctx: Context) -> Resource:
+        raise InvalidRequest("no message")
+
+    bench.echo.on_do = refuse
+    async with bench.engine() as engine:
+        for _ in range(2):
+            with pytest.raises(InvalidRequest):
+                await engine.do(echo())
+    assert bench.echo.calls == 2
+
+
+async def test_a_phase_that_is_not_terminal_is_a_bug(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: Resource(Phase.RUNNING)
+    async with bench.engine() as engine:
+        with pytest.raises(ConnectorBug):
+            await engine.do(echo())
+
+
+async def test_an_output_that_cannot_be_written_is_a_bug(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED, outputs={"o0": object()})
+    async with bench.engine() as engine:
+        with pytest.raises(ConnectorBug):
+            await engine.do(echo())
+
+
+async def test_each_kind_refuses_the_other_s_call(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        with pytest.raises(Unimplemented, match="CreateTask"):
+            await engine.do(create_request("acme"))
+        with pytest.raises(Unimplemented, match="ExecuteTaskSync"):
+            await engine.create(echo())
+        with pytest.raises(Unimplemented, match="ExecuteTaskSync"):
+            await engine.get(job_request(b"{}", "echo"))
+
+
+# --- as a job
+
+
+async def test_as_a_job_create_answers_at_once_and_get_delivers(bench: Bench) -> None:
+    async def slow(ctx: Context) -> Resource:
+        await anyio.sleep(25)
+        return Resource(Phase.SUCCEEDED, outputs=dict(ctx.inputs))
+
+    bench.echo.on_do = slow
+    async with bench.engine() as engine:
+        meta = await engine.create(echo(FLYTE2))
+        assert asyncio.get_running_loop().time() == 0
+        assert (await engine.get(job_request(meta, "echo", FLYTE2))).phase is Phase.RUNNING
+        assert await until_terminal(engine, meta) == Resource(Phase.SUCCEEDED, outputs={"v": 7})
+        assert await until_terminal(engine, meta) == Resource(Phase.SUCCEEDED, outputs={"v": 7})
+    assert bench.echo.calls == 1
+
+
+async def test_a_repeated_create_of_a_job_starts_nothing(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        metas = {await engine.create(echo(FLYTE2)) for _ in range(2)}
+        (meta,) = metas
+        await until_terminal(engine, meta)
+        assert await engine.create(echo(FLYTE2)) == meta
+    assert bench.echo.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "phase"),
+    [(InvalidRequest("no message"), Phase.FAILED), (Unavailable("HTTP 503"), Phase.RETRYABLE_FAILED)],
+    ids=["for good", "may pass"],
+)
+async def test_a_failed_job_says_why_and_whether_to_retry(bench: Bench, error: Exception, phase: Phase) -> None:
+    def fail(ctx: Context) -> Resource:
+        raise error
+
+    bench.echo.on_do = fail
+    async with bench.engine() as engine:
+        resource = await until_terminal(engine, await engine.create(echo(FLYTE2)))
+    assert resource.phase is phase
+    assert str(error) in resource.message
+
+
+async def test_a_bug_in_a_job_is_a_failure_with_an_id(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: 1 / 0
+    async with bench.engine() as engine:
+        resource = await until_terminal(engine, await engine.create(echo(FLYTE2)))
+    assert resource.phase is Phase.FAILED
+    assert "error id" in resource.message
+    assert "division" not in resource.message
+
+
+async def test_a_result_too_large_to_keep_fails_the_job(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED, outputs={"o0": "x" * 1_000})
+    async with bench.engine(result_max_bytes=500) as engine:
+        resource = await until_terminal(engine, await engine.create(echo(FLYTE2)))
+    assert resource.phase is Phase.FAILED
+    assert "500 bytes" in resource.message
+
+
+async def test_a_server_that_does_not_know_the_job_waits_for_the_one_that_runs_it(bench: Bench) -> None:
+    async def slow(ctx: Context) -> Resource:
+        await anyio.sleep(40)
+        return Resource(Phase.SUCCEEDED)
+
+    bench.echo.on_do = slow
+    async with bench.engine() as one, bench.engine() as two:
+        meta = await one.create(echo(FLYTE2))
+        assert (await until_terminal(two, meta)).phase is Phase.SUCCEEDED
+    assert bench.echo.calls == 1
+
+
+async def test_a_job_whose_server_died_is_run_again_by_another(bench: Bench) -> None:
+    started = anyio.Event()
+
+    async def first(ctx: Context) -> Resource:
+        started.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    bench.echo.on_do = first
+    async with bench.engine() as one:
+        meta = await one.create(echo(FLYTE2))
+        await started.wait()
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED, outputs=dict(ctx.inputs))
+    async with bench.engine() as two:
+        assert (await until_terminal(two, meta)).outputs == {"v": 7}
+    assert bench.echo.calls == 2
+
+
+async def test_a_job_that_no_store_knows_uses_a_retry(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        meta = b'{"sync_key":"6b9f3a64-0000-5000-8000-000000000000"}'
+        resource = await engine.get(job_request(meta, "echo", FLYTE2))
+    assert resource.phase is Phase.RETRYABLE_FAILED
+
+
+async def test_a_deleted_job_is_aborted_and_its_call_is_ended(bench: Bench) -> None:
+    ended = anyio.Event()
+
+    async def slow(ctx: Context) -> Resource:
+        try:
+            await anyio.sleep(100)
+        finally:
+            ended.set()
+        return Resource(Phase.SUCCEEDED)
+
+    bench.echo.on_do = slow
+    async with bench.engine() as engine:
+        meta = await engine.create(echo(FLYTE2))
+        await anyio.sleep(1)
+        await engine.delete(job_request(meta, "echo", FLYTE2))
+        await ended.wait()
+        assert (await engine.get(job_request(meta, "echo", FLYTE2))).phase is Phase.ABORTED
+    assert bench.echo.calls == 1
+
+
+async def test_no_secret_of_the_connection_is_stored(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        meta = await engine.create(echo(FLYTE2))
+        await until_terminal(engine, meta)
+        key = bench.events[0].key
+        for kind in ("request", "result"):
+            assert b"fake-key" not in (await bench.store.load(key, kind) or b"")
+
+
+async def test_drain_waits_for_what_is_under_way(bench: Bench) -> None:
+    async def slow(ctx: Context) -> Resource:
+        await anyio.sleep(5)
+        return Resource(Phase.SUCCEEDED)
+
+    bench.echo.on_do = slow
+    async with bench.engine() as engine:
+        await engine.create(echo(FLYTE2))
+        await engine.drain()
+        assert asyncio.get_running_loop().time() == pytest.approx(5)
