@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from typing import Any
@@ -25,9 +26,13 @@ def whole_float(value: int) -> float:
 
     :raises Misfit: where that would change it.
     """
-    if abs(value) > 2**53 and (abs(value) > 2**1023 or int(float(value)) != value):
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if number != value:  # Python compares an int with a float exactly
         raise Misfit("expected float, got an int that a float cannot hold exactly")
-    return float(value)
+    return number
 
 
 def _is_integer(value: Any, _expected: LiteralType) -> bool:
@@ -45,7 +50,7 @@ def _is_binary(value: Any, _expected: LiteralType) -> bool:
 
 
 def _is_struct(value: Any, _expected: LiteralType) -> bool:
-    return isinstance(value, Mapping) or is_record(value) or (isinstance(value, models.Binary) and bool(value.tag))
+    return isinstance(value, Mapping) or is_record(value) or isinstance(value, models.Binary)
 
 
 def _instance_of(kind: type) -> Callable[[Any, LiteralType], bool]:
