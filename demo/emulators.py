@@ -188,7 +188,7 @@ def _make(recipe: Recipe, python: str, environment: Path, log: Path) -> None:
     with log.open("w+", encoding="utf-8") as output:
         if not _ran([python, "-m", "venv", str(environment)], output, None):
             raise EmulatorUnavailable(f"{python} cannot make a virtual environment for {recipe.name}; see {log}")
-        if not _ran([*pip, *recipe.requirements], output, None):
+        if recipe.requirements and not _ran([*pip, *recipe.requirements], output, None):
             raise EmulatorUnavailable(
                 f"{recipe.name} cannot be installed: {_last_error(output)}; is the package index reachable? See {log}"
             )

@@ -126,12 +126,14 @@ def _with_inputs(query: Mapping[str, Any], task: TaskTemplate, statement: str, c
     if not parameters:
         return {}
     given = query.get("queryParameters", [])
-    if query.get("parameterMode", "").upper() == "POSITIONAL" or any(not parameter.get("name") for parameter in given):
+    if not isinstance(given, list) or not all(isinstance(parameter, Mapping) for parameter in given):
+        raise InvalidRequest("the task's custom.queryParameters must be a list of objects")
+    if str(query.get("parameterMode")).upper() == "POSITIONAL" or not all(parameter.get("name") for parameter in given):
         raise InvalidRequest(
             "inputs are named parameters, the job configuration has positional ones: BigQuery takes one kind"
         )
     names = {parameter["name"].lower() for parameter in parameters}
-    kept = [parameter for parameter in given if parameter["name"].lower() not in names]
+    kept = [parameter for parameter in given if str(parameter["name"]).lower() not in names]
     return {"parameterMode": "NAMED", "queryParameters": kept + parameters}
 
 
