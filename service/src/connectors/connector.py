@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -22,6 +23,15 @@ from .http import HttpClient
 from .models import LogPage, MetricResult, Resource, TaskTemplate
 
 __all__ = ["AsyncConnectorBase", "ConnectorBase", "NoSettings", "ResourceMeta", "SyncConnectorBase"]
+
+
+T = TypeVar("T")
+_JSON = TypeAdapter(dict[str, Any])
+
+
+@cache
+def _adapter(meta: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(meta)
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,11 @@ class ResourceMeta:
 
     def encode(self) -> bytes:
         """The bytes that the backend keeps."""
-        adapter = TypeAdapter(type(self))
-        values: dict[str, Any] = adapter.dump_python(self, mode="json")
+        values: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
         for item in fields(self):
             if getattr(self, item.name) == item.default:
                 del values[item.name]
-        return TypeAdapter(dict[str, Any]).dump_json(values)
+        return _JSON.dump_json(values)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -51,7 +60,7 @@ class ResourceMeta:
         :raises InvalidRequest: the bytes are no such meta: cut, of another connector, or of another kind.
         """
         try:
-            return TypeAdapter(cls).validate_json(data)
+            return _adapter(cls).validate_json(data)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
