@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -27,14 +27,14 @@ LIMIT = 256
 _LOAD_RECORDS = """
     SELECT json_group_array(json_array(
         key, task_type, fingerprint, state, owner, lease_until, CASE WHEN meta IS NOT NULL THEN hex(meta) END, changed))
-    FROM records WHERE key IN (SELECT value FROM json_each(?))
+    FROM records WHERE key IN ({many})
 """
 _SAVE_RECORDS = """
-    INSERT INTO records (key, task_type, fingerprint, state, owner, lease_until, meta, changed) VALUES {values}
+    INSERT INTO records (key, task_type, fingerprint, state, owner, lease_until, meta, changed) VALUES {many}
     ON CONFLICT (key) DO UPDATE SET state = excluded.state, owner = excluded.owner, lease_until = excluded.lease_until,
         meta = excluded.meta, changed = excluded.changed
 """
-_DELETE_RECORDS = "DELETE FROM records WHERE key IN (SELECT value FROM json_each(?))"
+_DELETE_RECORDS = "DELETE FROM records WHERE key IN ({many})"
 _EXPIRE_RECORDS = """
     DELETE FROM records WHERE rowid IN (
         SELECT rowid FROM records WHERE changed <= ? AND lease_until <= ? ORDER BY changed LIMIT ?)
@@ -45,7 +45,13 @@ _EXPIRE_PAYLOADS = (
     "DELETE FROM payloads WHERE rowid IN (SELECT rowid FROM payloads WHERE ends <= ? ORDER BY ends LIMIT ?)"
 )
 
-LOOKUPS = (_LOAD_RECORDS, _DELETE_RECORDS, _EXPIRE_RECORDS, _LOAD_PAYLOAD, _EXPIRE_PAYLOADS)
+LOOKUPS = (
+    _LOAD_RECORDS.format(many="?, ?"),
+    _DELETE_RECORDS.format(many="?, ?"),
+    _EXPIRE_RECORDS,
+    _LOAD_PAYLOAD,
+    _EXPIRE_PAYLOADS,
+)
 """The statements that look something up: none may read a whole table."""
 
 
@@ -70,7 +76,7 @@ class Batch:
         self._connection = connection
         self._loaded: dict[str, Row] = {}
         if wanted := sorted(set(keys)):
-            (rows,) = connection.execute(_LOAD_RECORDS, (_json(wanted),)).fetchone()
+            (rows,) = _for_many(connection, _LOAD_RECORDS, "?", [(key,) for key in wanted]).fetchone()
             for key, task_type, fingerprint, state, owner, lease_until, meta, changed in json.loads(rows):
                 data = None if meta is None else bytes.fromhex(meta)
                 self._loaded[key] = Row(key, task_type, fingerprint, State(state), owner, lease_until, data, changed)
@@ -106,23 +112,26 @@ class Batch:
         """Write what changed. The caller commits."""
         changed = {key: row for key, row in self._rows.items() if row is not self._loaded.get(key)}
         if rows := [row for row in changed.values() if row is not None]:
-            self._save_records(rows)
+            _for_many(self._connection, _SAVE_RECORDS, "(?, ?, ?, ?, ?, ?, ?, ?)", [_columns(row) for row in rows])
         if gone := [key for key, row in changed.items() if row is None]:
-            self._connection.execute(_DELETE_RECORDS, (_json(gone),))
+            _for_many(self._connection, _DELETE_RECORDS, "?", [(key,) for key in gone])
         if self._payloads:
             saved = [(key, kind, data, ends) for (key, kind), (data, ends) in self._payloads.items()]
             self._connection.executemany(_SAVE_PAYLOADS, saved)
 
-    def _save_records(self, rows: list[Row]) -> None:
-        # The last row is repeated up to a power of two: nine statements, which stay prepared, serve any number of rows.
-        size = 1 << (len(rows) - 1).bit_length()
-        values: list[object] = []
-        for row in rows + rows[-1:] * (size - len(rows)):
-            values += (row.key, row.task_type, row.fingerprint, row.state.value)
-            values += (row.owner, row.lease_until, row.meta, row.changed)
-        self._connection.execute(_SAVE_RECORDS.format(values=", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * size)), values)
+
+def _columns(row: Row) -> tuple[object, ...]:
+    return (*row[:3], row.state.value, *row[4:])
 
 
-def _json(keys: Sequence[str]) -> str:
-    # Not escaped: what UTF-8 cannot hold is then refused here, and does not reach the file.
-    return json.dumps(keys, ensure_ascii=False)
+def _for_many(
+    connection: sqlite3.Connection, statement: str, place: str, items: list[tuple[object, ...]]
+) -> sqlite3.Cursor:
+    """The statement, once, for all the items.
+
+    Repeating one changes nothing: the last is repeated up to a power of two, so that nine forms of each statement,
+    which stay prepared, serve any number.
+    """
+    size = 1 << (len(items) - 1).bit_length()
+    values = [value for item in items + items[-1:] * (size - len(items)) for value in item]
+    return connection.execute(statement.format(many=", ".join([place] * size)), values)
