@@ -1,4 +1,4 @@
-"""In CI everything that a test needs is there, so a skip fails the session; elsewhere a skip says why in the summary."""
+"""In CI everything that a test needs is there, so a skip fails the session; elsewhere its reason is in the summary."""
 
 from __future__ import annotations
 
