@@ -1,0 +1,181 @@
+"""Log lines on standard error, through the standard library's logging: for people, or JSON for machines.
+
+Every secret that was handed out in this process is taken out of every line, tracebacks included. A line is one line:
+what callers send cannot forge another.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from ..secrets import redact
+
+if TYPE_CHECKING:
+    from .._engine.events import CallEvent
+    from .._registry import Registry
+
+__all__ = ["ConsoleFormatter", "JsonFormatter", "configure", "log_call", "log_registry"]
+
+_calls = logging.getLogger("connectors.calls")
+_server = logging.getLogger("connectors.server")
+
+_BUGS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {10: "\\n", 13: "\\r", 9: "\\t"}
+
+
+def configure(kind: Literal["console", "json"], level: str, stream: TextIO | None = None) -> None:
+    """Send the process's log to ``stream`` (standard error), in place of wherever it went before.
+
+    :param level: debug, info, warning or error. Libraries are never logged below info: their detail is not ours to
+    filter.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if kind == "json" else ConsoleFormatter())
+    wanted = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[handler], level=max(wanted, logging.INFO), force=True)
+    logging.getLogger("connectors").setLevel(wanted)
+    logging.captureWarnings(True)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, then the line's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        for name, value in _fields(record).items():
+            line.setdefault(name, _clean(value))
+        if trace := _trace(self, record):
+            line["exception"] = trace
+        return json.dumps(line)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Time, level, message, then the line's own fields as ``name=value``; a traceback follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        fields = "".join(f" {name}={_value(value)}" for name, value in _fields(record).items())
+        message = redact(record.getMessage()).translate(_ESCAPES)
+        line = f"{_time(record)} {record.levelname:<7} {message}{fields}"
+        if trace := _trace(self, record):
+            line += "".join(f"\n    {part}" for part in trace.splitlines())
+        return line
+
+
+def log_call(event: CallEvent) -> None:
+    """Write one call's line; an observer for the engine.
+
+    Polls that tell nothing new are debug: there is one for each job every few seconds.
+    """
+    if event.shielded:
+        level = logging.WARNING
+    elif event.status == "OK":
+        is_news = event.operation in ("create", "delete", "do") or (event.phase is not None and event.phase.is_terminal)
+        level = logging.INFO if is_news else logging.DEBUG
+    elif event.status == "CANCELLED":
+        level = logging.INFO
+    else:
+        level = logging.ERROR if event.status in _BUGS else logging.WARNING
+    if _calls.isEnabledFor(level):
+        _calls.log(
+            level, "%s %s: %s", event.operation, event.task_type, event.status, extra={"fields": _of_call(event)}
+        )
+
+
+def _of_call(event: CallEvent) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "operation": event.operation,
+        "task_type": event.task_type,
+        "status": event.status,
+        "seconds": round(event.seconds, 6),
+        "protocol": event.protocol,
+        "peer": event.peer,
+        "phase": event.phase.name if event.phase else "",
+        "key": event.key,
+        "attempts": event.attempts,
+        "repeated": event.repeated,
+        "shielded": event.shielded,
+        "error": event.error,
+        "error_id": event.error_id,
+        "detail": event.message,
+    }
+    if event.execution is not None:
+        its = event.execution
+        place = (its.project, its.domain, its.execution, its.node_id, its.retry_attempt)
+        fields["execution"] = "/".join(str(part) for part in place)
+    return {name: value for name, value in fields.items() if value not in ("", False, 0) or name == "seconds"}
+
+
+def log_registry(registry: Registry) -> None:
+    """Write what was discovered, and what could not be loaded, a line each."""
+    for found in registry:
+        _server.info(
+            "%s connector for %s: plugin %r of %s %s",
+            found.kind,
+            found.category,
+            found.plugin,
+            found.distribution or "an unknown distribution",
+            found.distribution_version,
+            extra={
+                "fields": {
+                    "task_type": found.category.name,
+                    "task_type_version": found.category.version,
+                    "plugin": found.plugin,
+                    "distribution": found.distribution,
+                }
+            },
+        )
+    for failure in registry.failures:
+        _server.error(
+            "cannot be used: %s",
+            failure,
+            extra={"fields": {"plugin": failure.plugin, "distribution": failure.distribution}},
+            # whoever develops the plugin asks for it; whoever runs the server has the reason in the line
+            exc_info=failure.error if _server.isEnabledFor(logging.DEBUG) else None,
+        )
+
+
+def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = getattr(record, "fields", None) or {}
+    return fields
+
+
+def _clean(value: Any) -> Any:
+    """``value`` as JSON has it, without secrets: they are looked for before quoting changes how they are written."""
+    if isinstance(value, Mapping):
+        return {str(_clean(name)): _clean(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+
+def _value(value: Any) -> str:
+    clean = _clean(value)
+    if isinstance(clean, str) and clean and clean.isprintable() and not set(clean) & set(' "='):
+        return clean
+    return json.dumps(clean)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    parts = []
+    if record.exc_info and record.exc_info[0] is not None:
+        parts.append(formatter.formatException(record.exc_info))
+    if record.stack_info:
+        parts.append(record.stack_info)
+    return redact("\n".join(parts))

@@ -1,0 +1,138 @@
+"""Prometheus metrics, made from one event per call, in a registry of their own.
+
+The first four have the names, types and labels that Flyte 1's connector service (flytekit 1.16.31) exports, so that
+dashboards go on working. One value differs: ``error_code`` is the gRPC status's name (``NOT_FOUND``), where that
+service writes an HTTP number for the two that it tells apart. Label values are bounded: no caller can make up a
+series.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    Summary,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from .._engine.events import CallEvent
+    from .._registry import LoadFailure
+
+__all__ = ["Metrics"]
+
+InFlight = Callable[[], Mapping[tuple[str, str], int]]
+
+
+class Metrics:
+    """The server's metrics. :meth:`observe` is the observer that the engine is given."""
+
+    def __init__(self, *, version: str, methods: Iterable[str] = ()) -> None:
+        """:param methods: full names of the RPCs that are served: the values that a rejected call's label may have."""
+        self.registry = CollectorRegistry()
+        self._methods = frozenset(methods)
+        call = ("task_type", "operation")
+        self._success = self._counter("requests_success", "Calls that were answered with OK.", call)
+        self._failure = self._counter("requests_failure", "Calls that were not.", (*call, "error_code"))
+        self._latency = Summary(
+            "flyte_connector_request_latency_seconds",
+            "From a call's arrival to its answer, whatever the answer was.",
+            call,
+            registry=self.registry,
+        )
+        self._input_bytes = Summary(
+            "flyte_connector_input_literal_bytes",
+            "The size of a task's inputs, as the caller encoded them.",
+            ["task_type"],
+            registry=self.registry,
+        )
+        self._retries = self._counter("retries", "Tries of a call to a connector after the first.", call)
+        self._repeats = self._counter("repeats", "Calls that were answered with an earlier call's result.", call)
+        self._shielded = self._counter(
+            "shielded", "Polls whose fault was hidden behind the job's last known phase.", ("task_type", "error")
+        )
+        self._rejected = self._counter(
+            "rejected", "Calls that never reached a connector's code: refused by the transport.", ("method", "reason")
+        )
+        self._load_errors = Gauge(
+            "flyte_connector_plugin_load_errors",
+            "What of a plugin could not be loaded or started, by the plugin's entry point.",
+            ["plugin"],
+            registry=self.registry,
+        )
+        Gauge(
+            "flyte_connector_build_info",
+            "Always 1; the labels say what is running.",
+            ["version", "python"],
+            registry=self.registry,
+        ).labels(version, platform.python_version()).set(1)
+        # The process's own (memory, CPU, open files, garbage collection), as the reference exports them.
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def _counter(self, name: str, text: str, labels: Iterable[str]) -> Counter:
+        return Counter(f"flyte_connector_{name}_total", text, list(labels), registry=self.registry)
+
+    def observe(self, event: CallEvent) -> None:
+        """Count one call."""
+        call = (event.task_type, event.operation)
+        if event.status == "OK":
+            self._success.labels(*call).inc()
+        else:
+            self._failure.labels(*call, event.status).inc()
+        self._latency.labels(*call).observe(event.seconds)
+        if event.input_bytes is not None:
+            self._input_bytes.labels(event.task_type).observe(event.input_bytes)
+        if event.shielded:
+            self._shielded.labels(event.task_type, event.error).inc()
+        if event.repeated:
+            self._repeats.labels(*call).inc()
+        elif event.attempts > 1:  # a repeat reports the tries of the call that it joined: those are counted there
+            self._retries.labels(*call).inc(event.attempts - 1)
+
+    def rejected(self, method: str, reason: str) -> None:
+        """Count a call that the transport refused.
+
+        :param method: as the caller sent it. :param reason: one of a small, fixed set.
+        """
+        self._rejected.labels(method if method in self._methods else "unknown", reason).inc()
+
+    def plugin_failures(self, failures: Iterable[LoadFailure]) -> None:
+        """Show what could not be loaded."""
+        self._load_errors.clear()
+        for failure in failures:
+            self._load_errors.labels(failure.plugin).inc()
+
+    def show_in_flight(self, calls: InFlight) -> None:
+        """Have ``flyte_connector_in_flight`` read from ``calls`` whenever it is asked for: by task type and
+        operation.
+        """
+        self.registry.register(_InFlightCollector(calls))
+
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics as text, in the format that an ``Accept`` header asks for, and its content type."""
+        encode, content_type = choose_encoder(accept)
+        text: bytes = encode(self.registry)
+        return text, content_type
+
+
+class _InFlightCollector(Collector):
+    def __init__(self, calls: InFlight) -> None:
+        self._calls = calls
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily("flyte_connector_in_flight", "Calls under way.", labels=["task_type", "operation"])
+        for call, count in sorted(self._calls().items()):
+            family.add_metric(list(call), count)
+        yield family

@@ -1,0 +1,129 @@
+"""The metrics as Prometheus reads them: parsed from the text, not looked up in objects."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from connectors._engine.events import CallEvent
+from connectors._observability.metrics import Metrics
+from connectors._registry import LoadFailure
+
+OK = CallEvent(operation="create", task_type="acme", protocol="flyte1", status="OK", seconds=0.25)
+
+
+def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(metrics.render()[0].decode())
+    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return scrape(metrics).get((name, frozenset(labels.items())))
+
+
+def kinds(metrics: Metrics) -> dict[str, str]:
+    text = metrics.render()[0].decode()
+    return {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")}
+
+
+def test_the_four_metrics_of_the_reference_keep_their_names_and_types() -> None:
+    reference = {
+        "flyte_connector_requests_success_total": "counter",
+        "flyte_connector_requests_failure_total": "counter",
+        "flyte_connector_request_latency_seconds": "summary",
+        "flyte_connector_input_literal_bytes": "summary",
+    }
+    found = kinds(Metrics(version="1"))
+    assert {name: found.get(name) for name in reference} == reference
+
+
+def test_a_call_that_succeeded_is_counted_by_task_type_and_operation() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(OK)
+    labels = {"task_type": "acme", "operation": "create"}
+    assert value(metrics, "flyte_connector_requests_success_total", **labels) == 1
+    assert value(metrics, "flyte_connector_request_latency_seconds_count", **labels) == 1
+    assert value(metrics, "flyte_connector_request_latency_seconds_sum", **labels) == 0.25
+
+
+def test_a_call_that_failed_is_counted_with_the_name_of_its_status() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, status="NOT_FOUND", task_type="unknown"))
+    labels = {"task_type": "unknown", "operation": "create"}
+    assert value(metrics, "flyte_connector_requests_failure_total", error_code="NOT_FOUND", **labels) == 1
+    assert value(metrics, "flyte_connector_requests_success_total", **labels) is None
+    assert value(metrics, "flyte_connector_request_latency_seconds_count", **labels) == 1
+
+
+def test_the_size_of_inputs_is_observed_where_a_call_has_them() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, input_bytes=100))
+    metrics.observe(dataclasses.replace(OK, input_bytes=0))
+    metrics.observe(dataclasses.replace(OK, operation="get"))
+    assert value(metrics, "flyte_connector_input_literal_bytes_count", task_type="acme") == 2
+    assert value(metrics, "flyte_connector_input_literal_bytes_sum", task_type="acme") == 100
+
+
+def test_a_shielded_poll_is_a_success_and_is_counted_with_its_error() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, operation="get", shielded=True, error="Unavailable"))
+    assert value(metrics, "flyte_connector_shielded_total", task_type="acme", error="Unavailable") == 1
+    assert value(metrics, "flyte_connector_requests_success_total", task_type="acme", operation="get") == 1
+
+
+def test_tries_after_the_first_are_counted_once_however_many_callers_joined() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, attempts=3))
+    metrics.observe(dataclasses.replace(OK, attempts=3, repeated=True))
+    metrics.observe(dataclasses.replace(OK, attempts=1))
+    labels = {"task_type": "acme", "operation": "create"}
+    assert value(metrics, "flyte_connector_retries_total", **labels) == 2
+    assert value(metrics, "flyte_connector_repeats_total", **labels) == 1
+
+
+def test_callers_cannot_make_up_methods() -> None:
+    metrics = Metrics(version="1", methods=["/a.B/C"])
+    metrics.rejected("/a.B/C", "message_too_large")
+    for number in range(100):
+        metrics.rejected(f"/x/{number}", "unknown_method")
+    assert value(metrics, "flyte_connector_rejected_total", method="/a.B/C", reason="message_too_large") == 1
+    assert value(metrics, "flyte_connector_rejected_total", method="unknown", reason="unknown_method") == 100
+
+
+def test_what_could_not_be_loaded_is_shown_by_plugin() -> None:
+    metrics = Metrics(version="1")
+    metrics.plugin_failures([LoadFailure("a", "d", "x"), LoadFailure("a", "e", "y"), LoadFailure("b", "d", "z")])
+    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="a") == 2
+    metrics.plugin_failures([LoadFailure("b", "d", "z")])
+    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="a") is None
+    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="b") == 1
+
+
+def test_calls_under_way_are_read_when_they_are_asked_for() -> None:
+    metrics = Metrics(version="1")
+    calls = {("acme", "get"): 2}
+    metrics.show_in_flight(lambda: calls)
+    calls["acme", "get"] = 5
+    assert value(metrics, "flyte_connector_in_flight", task_type="acme", operation="get") == 5
+
+
+def test_the_build_and_the_process_are_described() -> None:
+    names = {name for name, _ in scrape(Metrics(version="1.2.3"))}
+    assert {"flyte_connector_build_info", "process_resident_memory_bytes", "python_gc_collections_total"} <= names
+    assert any(("version", "1.2.3") in labels for _, labels in scrape(Metrics(version="1.2.3")))
+
+
+def test_two_servers_in_one_process_do_not_share_their_metrics() -> None:
+    first, second = Metrics(version="1"), Metrics(version="1")
+    first.observe(OK)
+    assert value(second, "flyte_connector_requests_success_total", task_type="acme", operation="create") is None
+
+
+def test_openmetrics_is_written_where_it_is_asked_for() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(OK)
+    text, content_type = metrics.render("application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert content_type.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")
+    assert "flyte_connector_requests_success_total{" in text.decode()
