@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -29,9 +28,14 @@ T = TypeVar("T")
 _JSON = TypeAdapter(dict[str, Any])
 
 
-@cache
+_adapters: dict[type[Any], TypeAdapter[Any]] = {}
+
+
 def _adapter(meta: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(meta)
+    adapter = _adapters.get(meta)
+    if adapter is None:
+        adapter = _adapters[meta] = TypeAdapter(meta)  # building one takes a millisecond
+    return adapter
 
 
 @dataclass(frozen=True)
