@@ -115,7 +115,12 @@ def test_a_number_that_a_double_cannot_hold_stays_text() -> None:
 
 
 def test_facts_that_are_none_are_left_out() -> None:
-    strange: dict[str, Any] = {"startTime": "soon", "endTime": "9" * 30, "totalSlotMs": None, "query": {"totalBytesBilled": {}}}
+    strange: dict[str, Any] = {
+        "startTime": "soon",
+        "endTime": "9" * 30,
+        "totalSlotMs": None,
+        "query": {"totalBytesBilled": {}},
+    }
     assert resource(job(statistics=strange), LINK).custom_info == {"state": "DONE"}
 
 

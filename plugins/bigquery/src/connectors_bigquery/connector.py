@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +52,21 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
     task_type = "bigquery_query_job_task"
     Settings = BigQuerySettings
 
-    def __init__(self, settings: BigQuerySettings | None = None, *, token_url: str = TOKEN_URL) -> None:
+    def __init__(
+        self,
+        settings: BigQuerySettings | None = None,
+        *,
+        token_url: str = TOKEN_URL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """:param token_url: where a service account's token comes from; another address than Google's is for tests.
+        :param clock: what tokens age by, in seconds.
 
         :raises ValueError: ``BIGQUERY_EMULATOR_HOST`` is set and is no URL.
         """
         super().__init__(settings)
         self._token_url = token_url
-        self._tokens = TokenCache()
+        self._tokens = TokenCache(clock=clock)
         self._default_identity = ApplicationDefault()
         self._emulator = emulator_endpoint()
         self._unknown_states: set[str] = set()
