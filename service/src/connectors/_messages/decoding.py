@@ -98,7 +98,7 @@ _CUT = "they end in the middle of a field"
 _TOO_DEEP = f"they are nested more than {MAX_DEPTH} levels deep"
 
 
-def _fill(message: Any, plan: Plan, data: bytes, position: int, end: int, depth: int) -> None:
+def _fill(message: Any, plan: Plan, data: bytes, position: int, end: int, depth: int) -> None:  # noqa: PLR0917 - called for every message
     """Reads the fields between two positions into a message. IndexError: the bytes are cut."""
     if depth > MAX_DEPTH:
         raise _Fault(_TOO_DEEP)
@@ -149,7 +149,9 @@ def _fill(message: Any, plan: Plan, data: bytes, position: int, end: int, depth:
         raise _Fault(_CUT)
 
 
-def _fill_other(values: dict[str, Any], field: Field, data: bytes, position: int, stop: int, depth: int) -> None:
+def _fill_other(  # noqa: PLR0917 - called for every field of these kinds
+    values: dict[str, Any], field: Field, data: bytes, position: int, stop: int, depth: int
+) -> None:
     kind, name, detail = field.kind, field.name, field.detail
     if kind == Kind.RAW:
         values[name] = data[position:stop]
@@ -181,7 +183,7 @@ def _fill_other(values: dict[str, Any], field: Field, data: bytes, position: int
 
 
 def _number(field: Field, data: bytes, position: int) -> tuple[Any, int]:
-    if field.kind == Kind.VARINT or field.kind == Kind.VARINTS:
+    if field.kind < Kind.FIXED:
         value, position = varint_at(data, position)
         return field.detail.of(value), position
     stop = position + field.detail.size

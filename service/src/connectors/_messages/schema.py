@@ -6,7 +6,7 @@ import dataclasses
 import struct
 import sys
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import betterproto2
@@ -123,7 +123,7 @@ class Plan:
 
     def new(self) -> Any:
         """An empty message. Its own ``__init__`` calls a factory for each field, which takes ten times as long."""
-        message = self.cls.__new__(self.cls)
+        message: Any = object.__new__(self.cls)
         values = message.__dict__
         values.update(self.single)
         for name in self.lists:
@@ -131,7 +131,6 @@ class Plan:
         for name in self.maps:
             values[name] = {}
         return message
-
 
     def value_of(self, entry: Any) -> Any:
         """The value of a map's entry that was read; one that is an empty message may have been left out."""
@@ -153,9 +152,18 @@ class Later:
         return self._make()
 
 
-@cache
 def plan_of(cls: type[Any]) -> Plan:
     """The plan of a generated message class."""
+    plan = _plans.get(cls)
+    if plan is None:
+        plan = _plans[cls] = _make_plan(cls)
+    return plan
+
+
+_plans: dict[type[Any], Plan] = {}
+
+
+def _make_plan(cls: type[Any]) -> Plan:
     hints = get_type_hints(cls, vars(sys.modules[cls.__module__]))
     declared = [
         (field.name, betterproto2.FieldMetadata.get(field), _bare(hints[field.name]))
