@@ -66,7 +66,7 @@ async def test_a_killed_servers_reservation_goes_to_another_when_the_lease_ran_o
     await store.start()
     claim = await store.reserve("held", owner="b", lease=60.0, task_type="t")
     with anyio.fail_after(30):
-        while not claim.mine:  # noqa: ASYNC110 - a lease that runs out tells nobody
+        while not claim.mine:
             await anyio.sleep(0.01)
             claim = await store.reserve("held", owner="b", lease=60.0, task_type="t")
     assert claim.looked_for
