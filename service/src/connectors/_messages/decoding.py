@@ -8,6 +8,7 @@ same page says.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from connectors._messages.schema import Field, Kind, Plan, full_name, plan_of
@@ -51,22 +52,21 @@ def check(cls: type[Any], data: bytes) -> None:
         raise _malformed(cls, fault) from None
 
 
-def payloads(data: bytes) -> list[tuple[int, bytes, bytes]]:
-    """The outermost fields of bytes that were checked, in their order: number, content and the field's bytes with its
-    tag. The content of a number is empty.
+def payloads(data: bytes) -> Iterator[tuple[int, bytes | int, bytes]]:
+    """The outermost fields of bytes that were checked, in their order: number, content, and the field's bytes with its
+    tag. A varint's content is its 64 bits as a number.
     """
-    found: list[tuple[int, bytes, bytes]] = []
     position, end = 0, len(data)
     while position < end:
+        begin = position
         tag, start = varint_at(data, position)
-        if tag & 7 == 2:
-            size, start = varint_at(data, start)
-            stop = start + size
+        content: bytes | int
+        if tag & 7 == 0:
+            content, position = varint_at(data, start)
         else:
-            stop = start = _skip(tag, data, start)
-        found.append((tag >> 3, data[start:stop], data[position:stop]))
-        position = stop
-    return found
+            position = _skip(tag, data, start)
+            content = data[varint_at(data, start)[1] if tag & 7 == 2 else start : position]
+        yield tag >> 3, content, data[begin:position]
 
 
 def varint_at(data: bytes, position: int) -> tuple[int, int]:

@@ -173,8 +173,9 @@ def _make_plan(cls: type[Any]) -> Plan:
 
 
 def full_name(cls: type[Any]) -> str:
-    """A top-level message's full name in protobuf."""
-    return f"{cls.__module__.partition('._proto.')[2]}.{cls.__name__}"
+    """A top-level message's full name in protobuf; the class's name where it was not generated."""
+    package = cls.__module__.partition("._proto.")[2]
+    return f"{package}.{cls.__name__}" if package else cls.__name__
 
 
 def _bare(hint: Any) -> Any:

@@ -1,0 +1,84 @@
+"""What the two protocols do not share, as one object each."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, ClassVar
+
+from connectors._engine.requests import Caller
+from connectors._wire.envelopes import Envelope
+from connectors._wire.rejection import Reason, Rejected
+from connectors._wire.status import Status
+from connectors._wire.transport import Call
+from connectors.context import Protocol
+from connectors.errors import InvalidRequest
+from connectors.models import LogPage, Resource, TaskCategory
+
+__all__ = ["IDEMPOTENCY_KEY", "Dialect", "caller_of"]
+
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The metadata in which a caller may name its request: the same name, the same job."""
+_LONGEST_KEY = 255
+
+
+class Dialect(ABC):
+    """One protocol's messages, where they differ from the other's."""
+
+    protocol: ClassVar[Protocol]
+    calls: ModuleType
+    """The generated requests and answers."""
+    core: ModuleType
+    """The generated literals, templates and identifiers."""
+
+    @abstractmethod
+    def read_inputs(self, data: bytes) -> Mapping[str, Any]:
+        """The inputs' native values. :raises InvalidRequest: one has none; the message names it."""
+
+    @abstractmethod
+    def write_resource(self, resource: Resource) -> Any:
+        """``calls.Resource``. :raises ValueError: a value has no form on the wire; the message names it."""
+
+    @abstractmethod
+    def write_logs(self, page: LogPage) -> Any:
+        """``calls.GetTaskLogsResponseBody``. :raises ValueError: as :meth:`write_resource`."""
+
+    def secrets(self, connection: Any) -> Mapping[str, str]:
+        """The secrets in a request's connection; Flyte 1 has no such thing."""
+        return {}
+
+    def secrets_in(self, envelope: Envelope) -> Mapping[str, str]:
+        """The secrets that a create brought."""
+        return {}
+
+    def stored_form(self, envelope: Envelope) -> bytes:
+        """The create as bytes that hold no secret: what runs a sync connector's call again. Flyte 1 runs none as a
+        job.
+        """
+        return b""
+
+    def category(self, request: Any) -> TaskCategory:
+        """The task type of a request about a job. :raises InvalidRequest: it names none."""
+        asked = request.task_category
+        if asked is None or not asked.name:
+            raise InvalidRequest("task_category.name is empty: it names the connector")
+        return TaskCategory(asked.name, asked.version)
+
+
+def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None = None) -> Caller:
+    """Who calls.
+
+    :raises Rejected: the call's idempotency key is empty, or longer than 255 characters.
+    """
+    key = call.metadata.get(IDEMPOTENCY_KEY)
+    if key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY:
+        message = f"the metadata {IDEMPOTENCY_KEY} must be 1 to {_LONGEST_KEY} printable ASCII characters"
+        raise Rejected(Status.INVALID_ARGUMENT, Reason.INVALID_METADATA, message)
+    return Caller(
+        protocol=protocol,
+        deadline=call.deadline,
+        peer=call.peer,
+        idempotency_key=key.strip() if key else "",
+        secrets=secrets or {},
+    )

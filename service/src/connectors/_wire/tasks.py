@@ -1,0 +1,145 @@
+"""The calls about tasks and jobs that both protocols have: from bytes to the engine and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from connectors._engine.engine import Engine
+from connectors._engine.requests import Caller, CreateRequest, JobRequest
+from connectors._messages.decoding import parse
+from connectors._messages.encoding import serialise
+from connectors._messages.executions import read_execution_metadata
+from connectors._messages.instants import read_duration, read_timestamp
+from connectors._messages.observations import write_metric
+from connectors._messages.templates import read_template
+from connectors._wire.dialect import Dialect, caller_of
+from connectors._wire.envelopes import Envelope, task_category_of
+from connectors._wire.rejection import reading
+from connectors._wire.transport import Call, Route, unary
+from connectors.models import LogLine, LogPage, TaskTemplate
+
+__all__ = ["create_request", "routes"]
+
+_BODY_BYTES = 512 * 1024  # of text: what a page holds is sent twice, and callers take 4 MiB by default
+
+
+def routes(service: str, engine: Engine, dialect: Dialect) -> dict[str, Route]:
+    """The routes of an ``AsyncAgentService`` or an ``AsyncConnectorService``.
+
+    :param service: its full name.
+    """
+    calls = _Tasks(engine, dialect)
+    return {
+        f"/{service}/CreateTask": unary(calls.create),
+        f"/{service}/GetTask": unary(calls.get),
+        f"/{service}/DeleteTask": unary(calls.delete),
+        f"/{service}/GetTaskMetrics": unary(calls.get_metrics),
+        f"/{service}/GetTaskLogs": Route(calls.get_logs, server_streaming=True),
+    }
+
+
+def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> CreateRequest:
+    """A create as the engine takes it. Template and inputs are decoded once, when they are first asked for.
+
+    :raises InvalidRequest: there is no template, or it names no type.
+    """
+    calls, core = dialect.calls, dialect.core
+    template = envelope.raw("template")
+    category = task_category_of(core.TaskTemplate, template)
+    inputs = envelope.raw("inputs") or b""
+    metadata = envelope.raw("task_execution_metadata")
+
+    @cache
+    def decoded_template() -> TaskTemplate:
+        return read_template(parse(core.TaskTemplate, template or b""))
+
+    @cache
+    def decoded_inputs() -> Mapping[str, Any]:
+        return dialect.read_inputs(inputs)
+
+    return CreateRequest(
+        caller=caller,
+        category=category,
+        output_prefix=envelope.text("output_prefix"),
+        metadata=read_execution_metadata(None if metadata is None else parse(calls.TaskExecutionMetadata, metadata)),
+        template=decoded_template,
+        inputs=decoded_inputs,
+        input_bytes=len(inputs),
+        stored_form=lambda: dialect.stored_form(envelope),
+    )
+
+
+class _Tasks:
+    """One handler for each call."""
+
+    def __init__(self, engine: Engine, dialect: Dialect) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._calls = dialect.calls
+
+    async def create(self, call: Call, data: bytes) -> bytes:
+        with reading():
+            envelope = Envelope(self._calls.CreateTaskRequest, data)
+            caller = caller_of(call, self._dialect.protocol, self._dialect.secrets_in(envelope))
+            request = create_request(self._dialect, envelope, caller)
+        meta = await self._engine.create(request)
+        return serialise(self._calls.CreateTaskResponse(resource_meta=meta))
+
+    async def get(self, call: Call, data: bytes) -> bytes:
+        with reading():
+            message = parse(self._calls.GetTaskRequest, data)
+            request = self._job(call, message, message.output_prefix)
+        resource = self._dialect.write_resource(await self._engine.get(request))
+        return serialise(self._calls.GetTaskResponse(resource=resource))
+
+    async def delete(self, call: Call, data: bytes) -> bytes:
+        with reading():
+            request = self._job(call, parse(self._calls.DeleteTaskRequest, data))
+        await self._engine.delete(request)
+        return serialise(self._calls.DeleteTaskResponse())
+
+    async def get_metrics(self, call: Call, data: bytes) -> bytes:
+        with reading():
+            message = parse(self._calls.GetTaskMetricsRequest, data)
+            request = self._job(call, message)
+            start = read_timestamp(message.start_time, "start_time")
+            end = read_timestamp(message.end_time, "end_time")
+            step = read_duration(message.step, "step")
+        results = await self._engine.get_metrics(
+            request, queries=tuple(message.queries), start=start, end=end, step=step
+        )
+        written = [write_metric(each, self._dialect.core) for each in results]
+        return serialise(self._calls.GetTaskMetricsResponse(results=written))
+
+    async def get_logs(self, call: Call) -> None:
+        """A header with the token of the next page, then the lines."""
+        data = await call.receive()
+        with reading():
+            message = parse(self._calls.GetTaskLogsRequest, data or b"")
+            request = self._job(call, message)
+        page = await self._engine.get_logs(request, lines=message.lines, token=message.token)
+        response = self._calls.GetTaskLogsResponse
+        await call.send(serialise(response(header=self._calls.GetTaskLogsResponseHeader(token=page.token))))
+        for part in _parts(page):
+            await call.send(serialise(response(body=self._dialect.write_logs(part))))
+
+    def _job(self, call: Call, message: Any, output_prefix: str = "") -> JobRequest:
+        secrets = self._dialect.secrets(getattr(message, "connection", None))
+        caller = caller_of(call, self._dialect.protocol, secrets)
+        return JobRequest(caller, self._dialect.category(message), message.resource_meta, output_prefix)
+
+
+def _parts(page: LogPage) -> Iterator[LogPage]:
+    """The page in as many messages as it takes; a line is never cut."""
+    lines: list[LogLine] = []
+    size = 0
+    for line in page.lines:
+        length = len(line.message)
+        if lines and size + length > _BODY_BYTES:
+            yield LogPage(tuple(lines))
+            lines, size = [], 0
+        lines.append(line)
+        size += length
+    yield LogPage(tuple(lines))

@@ -1,0 +1,152 @@
+"""Flyte 1: ``AsyncAgentService``, ``SyncAgentService`` and ``AgentMetadataService``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from connectors._engine.engine import Engine
+from connectors._engine.requests import CreateRequest
+from connectors._literals import natives_from_literal_map
+from connectors._messages.decoding import parse
+from connectors._messages.encoding import serialise
+from connectors._messages.executions import read_execution_metadata
+from connectors._messages.observations import write_line
+from connectors._messages.resources import write_resource_v1
+from connectors._messages.templates import read_template
+from connectors._proto.flyteidl import admin, core
+from connectors._registry import Registered
+from connectors._wire import listing, tasks
+from connectors._wire.dialect import Dialect, caller_of
+from connectors._wire.rejection import Reason, Rejected, reading, writing
+from connectors._wire.status import Status
+from connectors._wire.transport import Call, Route, unary
+from connectors.errors import InvalidRequest
+from connectors.models import LogPage, Resource, TaskCategory
+
+__all__ = ["SERVICES", "routes"]
+
+_ASYNC = "flyteidl.service.AsyncAgentService"
+_SYNC = "flyteidl.service.SyncAgentService"
+_METADATA = "flyteidl.service.AgentMetadataService"
+SERVICES = (_ASYNC, _SYNC, _METADATA)
+
+
+def routes(engine: Engine) -> dict[str, Route]:
+    """The routes of Flyte 1's services."""
+    sync, metadata = _Sync(engine), _Metadata(engine)
+    return {
+        **tasks.routes(_ASYNC, engine, _Flyte1()),
+        f"/{_SYNC}/ExecuteTaskSync": Route(sync.execute, client_streaming=True, server_streaming=True),
+        f"/{_METADATA}/GetAgent": unary(metadata.get),
+        f"/{_METADATA}/ListAgents": unary(metadata.list),
+    }
+
+
+class _Flyte1(Dialect):
+    protocol = "flyte1"
+    calls = admin
+    core = core
+
+    def read_inputs(self, data: bytes) -> Mapping[str, Any]:
+        return natives_from_literal_map(parse(core.LiteralMap, data))
+
+    def write_resource(self, resource: Resource) -> admin.Resource:
+        return write_resource_v1(resource)
+
+    def write_logs(self, page: LogPage) -> admin.GetTaskLogsResponseBody:
+        lines = [write_line(each, admin) for each in page.lines]
+        # `results` is what `structured_lines` replaced: some callers read nothing else
+        return admin.GetTaskLogsResponseBody(results=[each.message for each in lines], structured_lines=lines)
+
+    def category(self, request: Any) -> TaskCategory:
+        if request.task_type and not (request.task_category and request.task_category.name):
+            return TaskCategory(request.task_type)  # what callers sent before there were versions
+        return super().category(request)
+
+
+class _Sync:
+    """Calls that answer at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def execute(self, call: Call) -> None:
+        """A header and then the inputs, answered by one message: a header that holds the resource.
+
+        The caller's ``max_dataset_size_bytes`` is not read: the callers that there are do not set it, and take the
+        result inline.
+        """
+        with reading():
+            header = parse(admin.ExecuteTaskSyncRequest, await _next(call, "its header")).header
+            if header is None:
+                raise InvalidRequest("the stream begins with inputs, where a header is needed")
+            if header.template is None:
+                raise InvalidRequest("header.template is missing: the request names no task")
+            if not header.template.type:
+                raise InvalidRequest("header.template.type is empty: it names the connector")
+            template = read_template(header.template)
+            inputs = await self._inputs(call, needed=bool(template.interface.inputs))
+            request = CreateRequest(
+                caller=caller_of(call, "flyte1"),
+                category=TaskCategory(template.type, template.task_type_version),
+                output_prefix=header.output_prefix,
+                metadata=read_execution_metadata(header.task_execution_metadata),
+                template=lambda: template,
+                inputs=cache(lambda: natives_from_literal_map(inputs)),
+                input_bytes=len(serialise(inputs)),
+            )
+        resource = await self._engine.do(request)
+        with writing():
+            answer = admin.ExecuteTaskSyncResponseHeader(
+                resource=write_resource_v1(resource, template.interface.outputs)
+            )
+        await call.send(serialise(admin.ExecuteTaskSyncResponse(header=answer)))
+
+    async def _inputs(self, call: Call, *, needed: bool) -> core.LiteralMap:
+        """The inputs; a task that declares none may do without."""
+        data = await call.receive()
+        if data is None and not needed:
+            return core.LiteralMap()
+        message = parse(admin.ExecuteTaskSyncRequest, data if data is not None else await _next(call, "the inputs"))
+        if message.inputs is None:
+            raise InvalidRequest("the header is followed by a message that holds no inputs")
+        return message.inputs
+
+
+async def _next(call: Call, what: str) -> bytes:
+    data = await call.receive()
+    if data is None:
+        message = f"the stream ended before {what}"
+        raise Rejected(Status.INVALID_ARGUMENT, Reason.TRUNCATED, message)
+    return data
+
+
+class _Metadata:
+    """Which task types there are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._registry = engine.registry
+
+    async def get(self, _: Call, data: bytes) -> bytes:
+        with reading():
+            name = parse(admin.GetAgentRequest, data).name
+        return serialise(admin.GetAgentResponse(agent=_agent(listing.find(self._registry, name))))
+
+    async def list(self, _: Call, data: bytes) -> bytes:
+        """One agent for each connector, by task type and version: callers keep the last of each task type."""
+        with reading():
+            parse(admin.ListAgentsRequest, data)
+        return serialise(admin.ListAgentsResponse(agents=[_agent([item]) for item in self._registry]))
+
+
+def _agent(items: Sequence[Registered]) -> admin.Agent:
+    return admin.Agent(
+        name=items[0].connector.name,
+        supported_task_types=list(dict.fromkeys(item.category.name for item in items)),
+        is_sync=items[0].kind == "sync",
+        supported_task_categories=[
+            admin.TaskCategory(name=item.category.name, version=item.category.version) for item in items
+        ],
+    )
