@@ -70,6 +70,12 @@ def test_errors_without_an_error_result_are_warnings() -> None:
     assert result.custom_info["warnings"] == ["slow join (reason: invalid)"]
 
 
+def test_the_errors_of_a_failed_job_are_no_warnings() -> None:
+    error = {"reason": "invalid", "message": "division by zero"}
+    result = resource(job(status={"errorResult": error, "errors": [error]}), LINK)
+    assert result.custom_info == {"state": "DONE", "error_reason": "invalid"}
+
+
 def test_the_output_is_the_table_that_the_job_wrote() -> None:
     assert resource(job(), LINK).outputs == {"results": StructuredDataset(uri="bq://p:d.t")}
 
