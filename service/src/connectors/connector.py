@@ -61,8 +61,10 @@ class ResourceMeta:
     def decode(cls, data: bytes) -> Self:
         """The meta that :meth:`encode` wrote.
 
-        :raises InvalidRequest: the bytes are no such meta: cut, of another connector, or of another kind.
+        :raises InvalidRequest: the bytes are no such meta: none, cut, of another connector, or of another kind.
         """
+        if not data:
+            raise InvalidRequest("resource_meta is missing: the request names no job")
         try:
             return _adapter(cls).validate_json(data)
         except ValidationError as error:
