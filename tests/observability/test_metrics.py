@@ -83,7 +83,8 @@ def test_tries_after_the_first_are_counted_once_however_many_callers_joined() ->
 
 
 def test_callers_cannot_make_up_methods() -> None:
-    metrics = Metrics(version="1", methods=["/a.B/C"])
+    metrics = Metrics(version="1")
+    metrics.methods = {"/a.B/C"}
     metrics.rejected("/a.B/C", "message_too_large")
     for number in range(100):
         metrics.rejected(f"/x/{number}", "unknown_method")

@@ -120,22 +120,15 @@ def _of_call(event: CallEvent) -> dict[str, Any]:
 def log_registry(registry: Registry) -> None:
     """Write what was discovered, and what could not be loaded, a line each."""
     for found in registry:
-        _server.info(
-            "%s connector for %s: plugin %r of %s %s",
-            found.kind,
-            found.category,
-            found.plugin,
-            found.distribution or "an unknown distribution",
-            found.distribution_version,
-            extra={
-                "fields": {
-                    "task_type": found.category.name,
-                    "task_type_version": found.category.version,
-                    "plugin": found.plugin,
-                    "distribution": found.distribution,
-                }
-            },
-        )
+        fields = {
+            "task_type": found.category.name,
+            "task_type_version": found.category.version,
+            "kind": found.kind,
+            "plugin": found.plugin,
+            "distribution": found.distribution,
+            "distribution_version": found.distribution_version,
+        }
+        _server.info("connector %s is served", found.category, extra={"fields": fields})
     for failure in registry.failures:
         _server.error(
             "cannot be used: %s",

@@ -9,7 +9,7 @@ series.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -37,10 +37,10 @@ InFlight = Callable[[], Mapping[tuple[str, str], int]]
 class Metrics:
     """The server's metrics. :meth:`observe` is the observer that the engine is given."""
 
-    def __init__(self, *, version: str, methods: Iterable[str] = ()) -> None:
-        """:param methods: full names of the RPCs that are served: the values that a rejected call's label may have."""
+    def __init__(self, *, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._methods = frozenset(methods)
+        self.methods: Collection[str] = frozenset()
+        """The paths of the RPCs that are served: a rejected call to any other is labelled ``unknown``."""
         call = ("task_type", "operation")
         self._success = self._counter("requests_success", "Calls that were answered with OK.", call)
         self._failure = self._counter("requests_failure", "Calls that were not.", (*call, "error_code"))
@@ -106,7 +106,7 @@ class Metrics:
 
         :param method: as the caller sent it. :param reason: one of a small, fixed set.
         """
-        self._rejected.labels(method if method in self._methods else "unknown", reason).inc()
+        self._rejected.labels(method if method in self.methods else "unknown", reason).inc()
 
     def plugin_failures(self, failures: Iterable[LoadFailure]) -> None:
         """Show what could not be loaded."""

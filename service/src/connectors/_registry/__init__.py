@@ -7,7 +7,17 @@ Nothing is registered by an import's side effect. This package starts no connect
 """
 
 from .plugin_settings import PluginSetting
-from .records import LoadFailure, Registered, Selection
+from .records import LoadFailure, Registered, Selection, describe, one_line
 from .registry import GROUP, Registry, installed_entry_points
 
-__all__ = ["GROUP", "LoadFailure", "PluginSetting", "Registered", "Registry", "Selection", "installed_entry_points"]
+__all__ = [
+    "GROUP",
+    "LoadFailure",
+    "PluginSetting",
+    "Registered",
+    "Registry",
+    "Selection",
+    "describe",
+    "installed_entry_points",
+    "one_line",
+]

@@ -8,6 +8,6 @@ read.
 from .loading import load
 from .plugins import notices, plugin_settings
 from .settings import Settings
-from .sources import SettingsError
+from .sources import FILE_ONLY, SettingsError, flag_of
 
-__all__ = ["Settings", "SettingsError", "load", "notices", "plugin_settings"]
+__all__ = ["FILE_ONLY", "Settings", "SettingsError", "flag_of", "load", "notices", "plugin_settings"]

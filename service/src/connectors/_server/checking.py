@@ -1,0 +1,59 @@
+"""Everything that can be found wrong before a server is started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .._registry import Registry
+from .._settings import Settings
+from ..http import HttpClient
+from .discovery import discover, mistakes
+from .starting import StartError, close_connectors, start_connectors, start_store
+
+__all__ = ["Finding", "check"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    about: str
+    """settings, a task type, a plugin, or store."""
+    text: str
+    is_fault: bool = False
+
+
+def check(settings: Settings) -> Sequence[Finding]:
+    """Load and start all plugins, and open the store. Nothing is served, and everything is closed again.
+
+    :raises SettingsError: the file has settings of a plugin that is not installed.
+    """
+    registry = discover(settings)
+    wrong = [*mistakes(settings, registry)]
+    findings = [Finding("settings", line, is_fault=True) for line in wrong] or [Finding("settings", "can be used")]
+    registry = asyncio.run(_start_and_close(registry))
+    findings += [Finding(str(item.category), f"{item.kind}, by plugin {item.plugin!r}") for item in registry]
+    findings += [Finding(f"plugin {failure.plugin}", str(failure), is_fault=True) for failure in registry.failures]
+    if not len(registry):
+        findings.append(Finding("plugins", "no connector is served: install a plugin", is_fault=True))
+    try:
+        asyncio.run(_open_and_close(settings.store))
+    except StartError as error:
+        findings.append(Finding("store", str(error), is_fault=True))
+    else:
+        findings.append(Finding("store", "can be opened"))
+    return findings
+
+
+async def _start_and_close(registry: Registry) -> Registry:
+    async with HttpClient() as http:
+        started = await start_connectors(registry, http)
+        await close_connectors(started)
+    return started
+
+
+async def _open_and_close(url: str) -> None:
+    store = await start_store(url)
+    await store.aclose()

@@ -1,0 +1,26 @@
+"""The registry that the settings ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .._registry import Registry, installed_entry_points
+from .._settings import Settings, notices, plugin_settings
+
+__all__ = ["discover", "mistakes"]
+
+
+def discover(settings: Settings) -> Registry:
+    """Load the plugins that are installed and wanted.
+
+    :raises SettingsError: the file has settings of a plugin that is not installed.
+    """
+    installed = installed_entry_points()
+    own = plugin_settings(settings, {entry.name for entry in installed})
+    return Registry.discover(installed, selection=settings.selection(), settings=own)
+
+
+def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
+    """What may be a mistake in the settings and stops nothing, a line each."""
+    plugins = {entry.name for entry in installed_entry_points()}
+    return notices(settings, plugins, {item.category.name for item in registry})

@@ -1,0 +1,158 @@
+"""One server: its parts, started in order, ended in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from .._engine.engine import Engine
+from .._observability.http_endpoint import Answer, HttpEndpoint, Page, text
+from .._observability.logs import log_call, log_registry
+from .._observability.metrics import Metrics
+from .._registry import LoadFailure, Registry
+from .._settings import Settings
+from .._wire.health import Health
+from .._wire.routes import SERVICES, routes
+from .._wire.status import Status
+from .._wire.stored_forms import MessageForms
+from .._wire.transport import GrpcServer, Limits
+from ..http import HttpClient
+from .discovery import mistakes
+from .starting import StartError, close_connectors, listen, start_connectors, start_store, version
+
+__all__ = ["Addresses", "Server"]
+
+log = logging.getLogger("connectors.server")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a server can be reached, each as ``host:port``."""
+
+    grpc: str
+    metrics: str
+
+
+class Server:
+    """The service in one process. Its methods are called by one task, in the order in which they stand here."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._metrics = Metrics(version=version())
+        self._stack = AsyncExitStack()
+        self._state = "starting"
+        self._health: Health
+        self._engine: Engine
+        self._grpc: GrpcServer
+
+    async def start(self) -> Addresses:
+        """Start everything; from then on calls are served.
+
+        :raises StartError: something cannot be started.
+        """
+        settings, stack = self._settings, self._stack
+        endpoint = HttpEndpoint(self._pages())
+        stack.push_async_callback(endpoint.aclose)
+        metrics_at = await listen(
+            endpoint.start, settings.metrics_host or settings.host, settings.metrics_port, flag="--metrics-port"
+        )
+        store = await start_store(settings.store)
+        stack.push_async_callback(store.aclose)
+        http = await stack.enter_async_context(HttpClient(user_agent=f"connectors/{version()}"))
+        registry = await self._start_connectors(http)
+        self._engine = await stack.enter_async_context(
+            Engine(
+                registry,
+                store,
+                http,
+                MessageForms(),
+                options=settings.engine_options(),
+                observers=(self._metrics.observe, log_call),
+            )
+        )
+        self._metrics.show_in_flight(lambda: self._engine.in_flight)
+        grpc_at = await self._start_grpc()
+        self._state = "ready"
+        return Addresses(grpc_at, metrics_at)
+
+    async def drain(self, grace: float) -> None:
+        """Take no new calls; let those in flight, and the creates behind them, end within ``grace`` seconds."""
+        give_up = asyncio.get_running_loop().time() + grace
+        self._state = "draining"
+        self._health.set_serving(False)
+        cut_off = await self._grpc.drain(grace)
+        if cut_off:
+            log.warning("%d calls did not end within %g s and were answered UNAVAILABLE", cut_off, grace)
+        try:
+            async with asyncio.timeout_at(give_up):
+                await self._engine.drain()
+        except TimeoutError:
+            log.warning("creates or sync calls did not end within %g s: their repeats will look for them", grace)
+
+    async def aclose(self) -> None:
+        """End everything that was started, whatever came of it."""
+        self._state = "closing"
+        await self._stack.aclose()
+
+    async def _start_connectors(self, http: HttpClient) -> Registry:
+        _refuse(self._settings, self._registry.failures)
+        registry = await start_connectors(self._registry, http)
+        self._stack.push_async_callback(close_connectors, registry)
+        self._metrics.plugin_failures(registry.failures)
+        log_registry(registry)
+        for line in mistakes(self._settings, registry):
+            log.warning("%s", line)
+        _refuse(self._settings, registry.failures)
+        if not len(registry):
+            log.warning("no connector is served: install a plugin, such as connectors-bigquery")
+        return registry
+
+    async def _start_grpc(self) -> str:
+        settings = self._settings
+        self._health = Health(SERVICES)
+        served = routes(
+            self._engine, health=self._health, reflection=settings.reflection, on_rejected=self._on_rejected
+        )
+        self._metrics.methods = served.keys()
+        self._grpc = GrpcServer(
+            served,
+            limits=Limits(max_message_bytes=settings.max_message_bytes, max_connections=settings.max_connections),
+            on_rejected=self._on_rejected,
+            on_unhandled=_on_unhandled,
+        )
+        self._stack.push_async_callback(self._grpc.close)
+        return await listen(self._grpc.start, settings.host, settings.port, flag="--port")
+
+    def _on_rejected(self, method: str, status: Status, reason: str) -> None:
+        self._metrics.rejected(method, reason)
+        log.debug("%s of %r: %s", status.name, method[:200], reason)
+
+    def _pages(self) -> Mapping[str, Page]:
+        def metrics(headers: Mapping[str, str]) -> Answer:
+            return Answer(*self._metrics.render(headers.get("accept", "")))
+
+        def healthy(_: Mapping[str, str]) -> Answer:
+            return text("ok")
+
+        def ready(_: Mapping[str, str]) -> Answer:
+            is_ready = self._state == "ready"
+            return text(self._state, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+        return {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}
+
+
+def _refuse(settings: Settings, failures: Sequence[LoadFailure]) -> None:
+    if settings.strict_plugins and failures:
+        raise StartError(f"--strict-plugins: {'; '.join(str(failure) for failure in failures)}")
+
+
+def _on_unhandled(method: str, error: BaseException) -> str:
+    error_id = secrets.token_hex(6)
+    log.error("%s failed, error id %s", method, error_id, exc_info=error)
+    return f"an internal error; the server's log has error id {error_id}"

@@ -1,0 +1,107 @@
+"""Starts the connectors and the store, and says in a line why something does not start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+
+import importlib_metadata
+
+from .._registry import LoadFailure, Registered, Registry, describe, one_line
+from .._stores import Store, StoreUnavailable, open_store
+from ..http import HttpClient
+from ..models import TaskCategory
+
+__all__ = ["StartError", "close_connectors", "listen", "start_connectors", "start_store", "version"]
+
+log = logging.getLogger("connectors.server")
+
+_START_TIMEOUT = 30.0  # seconds for a connector's start()
+_CLOSE_TIMEOUT = 5.0  # seconds for its aclose()
+
+
+class StartError(Exception):
+    """The server cannot start. The message is one line, fit for the operator."""
+
+
+def version() -> str:
+    """This release's version."""
+    return str(importlib_metadata.version("connectors-service"))
+
+
+async def start_connectors(registry: Registry, http: HttpClient) -> Registry:
+    """Call every connector's ``start``, all at once; returns the registry without those that failed."""
+    started = await asyncio.gather(*(_start(item, http) for item in registry))
+    failed: dict[TaskCategory, LoadFailure] = {
+        item.category: failure for item, failure in zip(registry, started, strict=True) if failure is not None
+    }
+    return registry.without(failed) if failed else registry
+
+
+async def _start(item: Registered, http: HttpClient) -> LoadFailure | None:
+    def failure(reason: str, error: BaseException) -> LoadFailure:
+        return LoadFailure(
+            item.plugin, item.distribution, f"the connector of {item.category} did not start{reason}", error=error
+        )
+
+    try:
+        async with asyncio.timeout(_START_TIMEOUT):
+            await item.connector.start(http)
+    except TimeoutError as error:
+        return failure(f" within {_START_TIMEOUT:g} s", error)
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        return failure(f": {one_line(describe(error))}", error)
+    return None
+
+
+async def close_connectors(registry: Registry) -> None:
+    """Call every connector's ``aclose``, all at once. What goes wrong is logged."""
+    await asyncio.gather(*(_close(item) for item in registry))
+
+
+async def _close(item: Registered) -> None:
+    try:
+        async with asyncio.timeout(_CLOSE_TIMEOUT):
+            await item.connector.aclose()
+    except TimeoutError:
+        log.warning("the connector of %s did not close within %g s", item.category, _CLOSE_TIMEOUT)
+    except Exception:
+        log.exception("the connector of %s did not close", item.category)
+
+
+async def start_store(url: str) -> Store:
+    """Open the idempotency store.
+
+    :raises StartError: the URL names none, or the store cannot be opened. The URL is not repeated: it may hold a
+    password.
+    """
+    try:
+        store = open_store(url)
+        await store.start()
+    except ValueError as error:
+        raise StartError(f"--store: {error}") from error
+    except StoreUnavailable as error:
+        raise StartError(f"--store: {error.message}") from error
+    return store
+
+
+async def listen(start: Callable[[str, int], Awaitable[tuple[str, int]]], host: str, port: int, *, flag: str) -> str:
+    """Bind a server; returns the address that it has, as ``host:port``.
+
+    :param flag: the setting that chose the port.
+    :raises StartError: it cannot be bound.
+    """
+    try:
+        return _address(*await start(host, port))
+    except socket.gaierror as error:
+        raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {error.strerror}") from error
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {reason}") from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
