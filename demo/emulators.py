@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -198,21 +199,20 @@ def _make(recipe: Recipe, python: str, environment: Path, log: Path) -> None:
 
 
 def _ran(command: list[str], output: IO[str], variables: dict[str, str] | None) -> bool:
+    # A session of its own: where it is broken off, what it has started (venv starts a second Python) ends with it.
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, start_new_session=True
+    )
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=variables,
-            timeout=_INSTALL_TIMEOUT,
-            check=False,
-        )
+        return process.wait(_INSTALL_TIMEOUT) == 0
     except subprocess.TimeoutExpired:
         output.write(f"\nERROR: not done within {_INSTALL_TIMEOUT:.0f} s\n")
         output.flush()
         return False
-    return done.returncode == 0
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def _last_error(output: IO[str]) -> str:
