@@ -253,6 +253,15 @@ async def test_a_record_under_a_running_lease_is_not_forgotten_and_hides_no_othe
     assert await state(store, "abandoned") is None
 
 
+async def test_a_lease_ends_with_the_create_it_was_for(store: Store, clock: Clock) -> None:
+    await reserve(store, "done", lease=LONG)
+    await store.complete("done", owner="a", meta=b"job")
+    await reserve(store, "unknown", lease=LONG)
+    await store.mark_unknown("unknown", owner="a")
+    await clock.advance(LEASE + 0.05)
+    assert await store.expire(older_than=LEASE) == 2
+
+
 async def test_a_renewal_is_a_change(store: Store, clock: Clock) -> None:
     await reserve(store, lease=0.05)
     await clock.advance(LEASE)
