@@ -17,8 +17,8 @@ class Inbox(Buffer):
     """Takes the place of grpclib's buffer, which holds any amount and cannot tell a cut message from a whole one.
 
     grpclib calls ``add``, ``eof`` and ``unacked_size``. ``acknowledge`` gives window back to the caller, ``refuse``
-    ends the call. A unary request (``single``) is handed over once the caller has half-closed, so that its handler never
-    starts on a request that turns out to be malformed.
+    ends the call. A unary request (``single``) is handed over once the caller has half-closed, so that its handler
+    never starts on a request that turns out to be malformed.
     """
 
     def __init__(

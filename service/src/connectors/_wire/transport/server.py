@@ -11,14 +11,10 @@ from connectors._wire.transport.call import Route
 from connectors._wire.transport.dispatch import InFlight, Service
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.session import Session
+from connectors._wire.transport.session import LINGER_S, Session
 
 BACKLOG = 1024
 """Connections that the kernel may hold while the loop is busy; callers that dial anew for each call come in bursts."""
-
-LINGER_S = 1.0
-"""How long clients may take to close by themselves at the end. A socket closed while its peer still sends is reset, and
-a reset can destroy the last answers on their way."""
 
 
 class GrpcServer:

@@ -9,10 +9,10 @@ from typing import Protocol, cast
 from grpclib.config import Configuration
 from grpclib.protocol import Connection, EventsProcessor, H2Protocol
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event, PingAckReceived
-from h2.exceptions import ProtocolError
+from h2.exceptions import FrameTooLargeError, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
@@ -27,10 +27,15 @@ CONNECTION_WINDOW_BYTES = 4 * STREAM_WINDOW_BYTES
 PING_BOUND_S = 1.0
 """How long a client may take to confirm that it has seen the first GOAWAY."""
 
+LINGER_S = 1.0
+"""How long a client may take to close a connection that is over. A socket closed while its peer still sends is reset,
+and a reset can destroy the last answers on their way."""
+
 _HTTP2_DEFAULT_WINDOW_BYTES = 65_535
 # Headers over the advertised limit fail their own call. Only a list this many times larger is taken for an attack,
 # which ends the connection: the decoder stops in the middle and cannot be used again.
 _HEADER_LIST_HARD_FACTOR = 4
+_FRAME_HEADER_BYTES = 9
 _LAST_STREAM_ID = 2**31 - 1
 _DRAIN_PING = b"draining"
 
@@ -92,6 +97,7 @@ class Session(H2Protocol):
         self._owner = owner
         self._service = service
         self._settle_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._admitted = False
 
@@ -117,23 +123,30 @@ class Session(H2Protocol):
         self._admitted = self._owner.opened(self)
         if not self._admitted:
             self._service.on_rejected("", Status.UNAVAILABLE, Reason.TOO_MANY_CONNECTIONS)
-            self._turn_away(ErrorCodes.ENHANCE_YOUR_CALM, b"too many connections")
+            self._h2.close_connection(
+                ErrorCodes.ENHANCE_YOUR_CALM, additional_data=b"too many connections", last_stream_id=0
+            )
+            self._hang_up()
             return
         self.connection.flush()
         self.connection.initialize()
 
     def data_received(self, data: bytes) -> None:
         """Feeds HTTP/2 and handles what came of it; a violation ends this connection and no other."""
-        if self.connection.is_closing():
+        if self._linger_timer is not None or self.connection.is_closing():
             return
         try:
             events = self.connection.feed(data)
+            # h2 checks a frame's length once it has all of it, which may be 16 MiB; what it keeps tells it sooner.
+            if len(self._h2.incoming_buffer._data) > self._h2.max_inbound_frame_size + _FRAME_HEADER_BYTES:
+                raise FrameTooLargeError("a frame is over the size allowed")
         except ProtocolError as error:
             _logger.debug("protocol error from %s: %s", _address(self._transport), error)
             self._service.on_rejected("", Status.INTERNAL, Reason.PROTOCOL_ERROR)
-            # h2 has prepared the GOAWAY that names the error; grpclib would drop it.
-            self.connection.flush()
-            self.processor.close("protocol error")
+            # For most errors h2 has prepared the GOAWAY already.
+            if self._h2.state_machine.state is not ConnectionState.CLOSED:
+                self._h2.close_connection(error.error_code)
+            self._hang_up()
             return
         for event in events:
             self.processor.process(event)
@@ -153,8 +166,9 @@ class Session(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancels every call of this connection."""
-        if self._settle_timer is not None:
-            self._settle_timer.cancel()
+        for timer in (self._settle_timer, self._linger_timer):
+            if timer is not None:
+                timer.cancel()
         self.processor.close(reason="connection lost")
         if self._admitted:
             self._owner.closed(self)
@@ -167,7 +181,7 @@ class Session(H2Protocol):
         if self._draining:
             return
         self._draining = True
-        if self.connection.is_closing():
+        if self._linger_timer is not None or self.connection.is_closing():
             self.settle()
             return
         self._goaway(_LAST_STREAM_ID)
@@ -195,15 +209,18 @@ class Session(H2Protocol):
 
     def _goaway(self, last_stream_id: int) -> None:
         # Written past h2, which takes a sent GOAWAY for the end and would send no more answers after it.
-        if not self.connection.is_closing():
+        if self._linger_timer is None and not self.connection.is_closing():
             self.connection.flush()
             frame = GoAwayFrame(0, last_stream_id=last_stream_id, error_code=ErrorCodes.NO_ERROR)
             self._transport.write(frame.serialize())
 
-    def _turn_away(self, error_code: ErrorCodes, text: bytes) -> None:
-        self._h2.close_connection(error_code, additional_data=text, last_stream_id=0)
+    def _hang_up(self) -> None:
+        # Our GOAWAY says why. The client may close first (LINGER_S says why); what it sends until then is dropped.
         self.connection.flush()
-        self.processor.close("turned away")
+        self.dispatcher.close()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._linger_timer = asyncio.get_running_loop().call_later(LINGER_S, self.close)
 
 
 def _address(transport: asyncio.BaseTransport) -> str:
