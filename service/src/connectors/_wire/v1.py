@@ -78,49 +78,48 @@ class _Sync:
         The caller's ``max_dataset_size_bytes`` is not read: the callers that there are do not set it, and take the
         result inline.
         """
+        # Both messages first: a caller that is refused while it still sends learns of the broken stream, not of why.
+        first = await call.receive()
+        second = None if first is None else await call.receive()
         with reading():
-            header = parse(admin.ExecuteTaskSyncRequest, await _next(call, "its header")).header
-            if header is None:
-                raise InvalidRequest("the stream begins with inputs, where a header is needed")
-            if header.template is None:
-                raise InvalidRequest("header.template is missing: the request names no task")
-            if not header.template.type:
-                raise InvalidRequest("header.template.type is empty: it names the connector")
-            template = read_template(header.template)
-            inputs = await self._inputs(call, needed=bool(template.interface.inputs))
-            request = CreateRequest(
-                caller=caller_of(call, "flyte1"),
-                category=TaskCategory(template.type, template.task_type_version),
-                output_prefix=header.output_prefix,
-                metadata=read_execution_metadata(header.task_execution_metadata),
-                template=lambda: template,
-                inputs=cache(lambda: natives_from_literal_map(inputs)),
-                input_bytes=len(serialise(inputs)),
-            )
+            request = _do_request(call, first, second)
         resource = await self._engine.do(request)
         with writing():
-            answer = admin.ExecuteTaskSyncResponseHeader(
-                resource=write_resource_v1(resource, template.interface.outputs)
-            )
+            written = write_resource_v1(resource, request.template().interface.outputs)
+        answer = admin.ExecuteTaskSyncResponseHeader(resource=written)
         await call.send(serialise(admin.ExecuteTaskSyncResponse(header=answer)))
 
-    async def _inputs(self, call: Call, *, needed: bool) -> core.LiteralMap:
-        """The inputs; a task that declares none may do without."""
-        data = await call.receive()
-        if data is None and not needed:
-            return core.LiteralMap()
-        message = parse(admin.ExecuteTaskSyncRequest, data if data is not None else await _next(call, "the inputs"))
-        if message.inputs is None:
-            raise InvalidRequest("the header is followed by a message that holds no inputs")
-        return message.inputs
+
+def _do_request(call: Call, first: bytes | None, second: bytes | None) -> CreateRequest:
+    """What the two messages ask for. :raises Rejected, Malformed, InvalidRequest: they are not as they should be."""
+    if first is None:
+        raise _ended("its header")
+    header = parse(admin.ExecuteTaskSyncRequest, first).header
+    if header is None:
+        raise InvalidRequest("the stream does not begin with a header")
+    if header.template is None:
+        raise InvalidRequest("header.template is missing: the request names no task")
+    if not header.template.type:
+        raise InvalidRequest("header.template.type is empty: it names the connector")
+    template = read_template(header.template)
+    if second is None and template.interface.inputs:  # a task that declares none may do without
+        raise _ended("the inputs that the task declares")
+    inputs = parse(admin.ExecuteTaskSyncRequest, second).inputs if second is not None else core.LiteralMap()
+    if inputs is None:
+        raise InvalidRequest("the header is followed by a message that holds no inputs")
+    return CreateRequest(
+        caller=caller_of(call, "flyte1"),
+        category=TaskCategory(template.type, template.task_type_version),
+        output_prefix=header.output_prefix,
+        metadata=read_execution_metadata(header.task_execution_metadata),
+        template=lambda: template,
+        inputs=cache(lambda: natives_from_literal_map(inputs)),
+        input_bytes=len(second or b""),
+    )
 
 
-async def _next(call: Call, what: str) -> bytes:
-    data = await call.receive()
-    if data is None:
-        message = f"the stream ended before {what}"
-        raise Rejected(Status.INVALID_ARGUMENT, Reason.TRUNCATED, message)
-    return data
+def _ended(what: str) -> Rejected:
+    return Rejected(Status.INVALID_ARGUMENT, Reason.TRUNCATED, f"the stream ended before {what}")
 
 
 class _Metadata:
