@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import socket
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -283,16 +282,15 @@ def test_a_list_nested_100_levels_is_held_and_one_more_is_an_error(protocol: Pro
         to_literal([nested], protocol.core)
 
 
+@pytest.mark.timeout(20)  # seconds; it takes milliseconds, and without the bound it would take hours
 def test_a_type_that_is_a_union_at_every_level_does_not_cost_exponentially(protocol: Protocol) -> None:
     declared: LiteralType = INTEGER
     value: Any = "x"
-    for _ in range(40):
+    for _ in range(16):
         declared = union(collection(declared), collection(declared))
         value = [value]
-    started = time.perf_counter()
     with pytest.raises(InvalidRequest):
         to_literal(value, protocol.core, declared)
-    assert time.perf_counter() - started < 5  # seconds; without the bound it would be years
 
 
 def test_the_error_of_outputs_names_the_output() -> None:
