@@ -8,20 +8,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 
 from rich import box
 from rich.console import Console, ConsoleRenderable
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.spinner import Spinner
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
 __all__ = ["Display", "Progress"]
 
-_PICTURE_WIDTH = 116  # columns
+_PICTURE_WIDTH = 140  # columns
 _THEME = Theme({"step": "bold cyan", "label": "dim", "good": "green", "repr.url": "blue"})
 # Fonts from elsewhere: a picture in a repository has no business to load any.
 _FONT_FACES = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -57,22 +58,22 @@ class Display:
 
     def fact(self, label: str, text: str, *, good: bool = False) -> None:
         """Something found out, under its label. It is never wrapped: what is copied from it is whole."""
-        line = f"  [label]{escape(label):<10}[/label] {'[good]' if good else ''}{escape(text)}"
+        line = f"  [label]{escape(label):<16}[/label] {'[good]' if good else ''}{escape(text)}"
         self._console.print(line, soft_wrap=True)
         self._picture.print(Text.from_markup(line))
 
     def sql(self, statement: str) -> None:
         """A statement."""
-        self._print(Syntax(statement, "sql", theme="ansi_dark", background_color="default", padding=(0, 2)))
+        self._print(Text(indent(statement, "  ")))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
         """Some rows. :param numbers: the columns that are set right, from 0."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=True, header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="bold")
         for index, column in enumerate(columns):
             table.add_column(column, justify="right" if index in numbers else "left", no_wrap=True)
         for row in rows:
             table.add_row(*map(escape, row))
-        self._print(table)
+        self._print(Padding(table, (1, 0, 0, 1), expand=False))
 
     @contextmanager
     def waiting(self, label: str) -> Iterator[Progress]:
@@ -84,7 +85,7 @@ class Display:
         said = ""
 
         def line() -> Text:
-            return Text.assemble("  ", (f"{label:<10} ", "dim"), said, (f"  {time.monotonic() - started:.1f} s", "dim"))
+            return Text.assemble("  ", (f"{label:<16} ", "dim"), said, (f"  {time.monotonic() - started:.1f} s", "dim"))
 
         def say(text: str) -> None:
             nonlocal said

@@ -62,6 +62,7 @@ def _run(display: Display, *, port: int, metrics_port: int) -> None:
             say("the first time it is installed, in an environment of its own")
             emulator = started_here.enter_context(running(CRUCIBLE))
         display.fact("emulator", f"{_version_of_emulator()} on {emulator.url}")
+        display.fact("note", "it runs a query to its end within the create: the first poll finds it done")
 
         display.step("connectors serve")
         with display.waiting("starting") as say:
@@ -116,7 +117,7 @@ def _show_outcome(display: Display, outcome: Outcome) -> None:
     phases = " → ".join(phase.name for phase in outcome.phases)
     display.fact("phases", f"{phases} in {outcome.seconds:.2f} s", good=True)
     for link in outcome.resource.log_links:
-        display.fact("link", f"{link.name}: {link.uri}")
+        display.fact(link.name, link.uri)
     display.fact("output", outcome.output)
     if not outcome.is_repeat_same:
         raise DemoError("a second create of the same attempt gave another job: the first one's key was not found")
