@@ -21,7 +21,8 @@ __all__ = ["LIMIT", "LOOKUPS", "Batch", "Work"]
 T = TypeVar("T")
 
 LIMIT = 256
-"""Operations in one transaction. 256 rows of 8 values stay within SQLite's bound on parameters."""
+"""Operations in one transaction: another server waits for no more, and 256 rows of 8 values are within SQLite's bound
+on parameters (32,766 unless it was built with another)."""
 
 # One JSON array of all the rows. SQLite prints a REAL with 15 digits: for times, to the hundred-thousandth of a second.
 _LOAD_RECORDS = """
