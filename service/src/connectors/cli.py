@@ -119,12 +119,13 @@ def _serve(flags: dict[str, Any]) -> None:
     """
     settings = load(flags)
     from ._observability.logs import configure
-    from ._server.discovery import discover
+    from ._server.discovery import discover, refuse_bad_settings
     from ._server.process import serve
     from ._server.starting import StartError
 
     configure(settings.log_format, settings.log_level)
     registry = discover(settings)
+    refuse_bad_settings(registry)
     try:
         serve(settings, registry)
     except StartError as error:

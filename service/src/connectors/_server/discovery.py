@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._registry import Registry, installed_entry_points
-from .._settings import Settings, notices, plugin_settings
+from .._settings import Settings, SettingsError, notices, plugin_settings
 
-__all__ = ["discover", "mistakes"]
+__all__ = ["discover", "mistakes", "refuse_bad_settings"]
 
 
 def discover(settings: Settings) -> Registry:
@@ -18,6 +18,16 @@ def discover(settings: Settings) -> Registry:
     installed = installed_entry_points()
     own = plugin_settings(settings, {entry.name for entry in installed})
     return Registry.discover(installed, selection=settings.selection(), settings=own)
+
+
+def refuse_bad_settings(registry: Registry) -> None:
+    """A plugin's bad setting is the operator's, and stops a server from starting as any other bad setting does.
+
+    :raises SettingsError: there is one.
+    """
+    problems = [str(failure) for failure in registry.failures if failure.is_setting]
+    if problems:
+        raise SettingsError(problems)
 
 
 def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
