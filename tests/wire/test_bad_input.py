@@ -51,7 +51,7 @@ def meta_of(answer: bytes) -> bytes:
 
 def nested_inputs(depth: int) -> bytes:
     """Lists in lists, written by hand: the runtimes refuse to."""
-    literal = b""
+    literal: bytes = literals_pb2.Literal(scalar=literals_pb2.Scalar(none_type=literals_pb2.Void())).SerializeToString()
     for _ in range(depth):
         literal = field(2, field(1, literal))  # collection { literals }
     return field(1, field(1, field(1, b"x") + field(2, literal)))  # inputs { literals { key, value } }

@@ -1,0 +1,92 @@
+"""The health service, called by gRPC's own stubs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from connectors._wire.routes import SERVICES
+from tests.wire.connectors_for_tests import Served
+
+pytestmark = pytest.mark.anyio
+
+Request, Response = health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+
+
+@pytest.fixture
+def stub(served: Served) -> health_pb2_grpc.HealthStub:
+    return health_pb2_grpc.HealthStub(served.channel)
+
+
+@pytest.mark.parametrize("service", ["", *SERVICES])
+async def test_each_service_and_the_server_are_serving_until_the_server_drains(
+    served: Served, stub: health_pb2_grpc.HealthStub, service: str
+) -> None:
+    before = await stub.Check(Request(service=service), timeout=10)
+    served.health.set_serving(False)
+    after = await stub.Check(Request(service=service), timeout=10)
+    assert (before.status, after.status) == (Response.SERVING, Response.NOT_SERVING)
+
+
+async def test_a_service_that_is_not_there_is_not_found(served: Served, stub: health_pb2_grpc.HealthStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await stub.Check(Request(service="acme.Nonsense"), timeout=10)
+    assert failure.value.code() is grpc.StatusCode.NOT_FOUND
+    assert [reason for _, _, reason in served.rejected] == ["unknown_name"]
+
+
+async def test_a_watch_tells_of_the_status_at_once_and_of_each_change(
+    served: Served, stub: health_pb2_grpc.HealthStub
+) -> None:
+    watch = stub.Watch(Request(service=SERVICES[0]), timeout=10)
+    found = [(await watch.read()).status]
+    for serving in (False, True):
+        served.health.set_serving(serving)
+        found.append((await watch.read()).status)
+    assert found == [Response.SERVING, Response.NOT_SERVING, Response.SERVING]
+
+
+async def test_a_watch_of_an_unknown_service_says_so_and_stays_open(
+    served: Served, stub: health_pb2_grpc.HealthStub
+) -> None:
+    watch = stub.Watch(Request(service="acme.Nonsense"), timeout=1)
+    assert (await watch.read()).status == Response.SERVICE_UNKNOWN
+    served.health.set_serving(False)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await watch.read()
+    assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_watches_beyond_the_limit_are_refused_and_one_that_ends_makes_room(
+    served: Served, stub: health_pb2_grpc.HealthStub
+) -> None:
+    # a watcher counts from its first answer on, so each is waited for
+    watches = [stub.Watch(Request(), timeout=60) for _ in range(1_000)]
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection takes 1,000 streams: the rest need another
+    async with grpc.aio.insecure_channel(served.address, options=own) as other:
+        rest = [health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=60) for _ in range(24)]
+        for watch in (*watches, *rest):
+            assert (await watch.read()).status == Response.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=10).read()
+        assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await cancelled(rest)
+        # the server hears of the cancelled ones before what follows them on the same connection
+        assert (await health_pb2_grpc.HealthStub(other).Check(Request(), timeout=10)).status == Response.SERVING
+        assert (await health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=10).read()).status == Response.SERVING
+    await cancelled(watches)
+
+
+async def cancelled(watches: list[Any]) -> None:
+    for watch in watches:
+        watch.cancel()
+    for watch in watches:
+        assert await watch.code() is grpc.StatusCode.CANCELLED
+
+
+async def test_the_list_names_every_service(served: Served, stub: health_pb2_grpc.HealthStub) -> None:
+    statuses = (await stub.List(health_pb2.HealthListRequest(), timeout=10)).statuses
+    assert {name: each.status for name, each in statuses.items()} == dict.fromkeys(("", *SERVICES), Response.SERVING)
