@@ -178,7 +178,11 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    *, store: MemoryStore | None = None, limits: Limits | None = None, options: EngineOptions | None = None
+    *,
+    store: MemoryStore | None = None,
+    limits: Limits | None = None,
+    options: EngineOptions | None = None,
+    health: Health | None = None,
 ) -> AsyncIterator[Served]:
     """A server of the four connectors. Two that share a store are replicas."""
     connectors = [AcmeConnector(), NewAcmeConnector(), BareConnector(), EchoConnector()]
@@ -206,7 +210,7 @@ async def serving(
         unhandled.append(error)
         return "unhandled"
 
-    health = Health(SERVICES)
+    health = health or Health(SERVICES)
     async with (
         HttpClient() as http,
         Engine(registry, shared, http, MessageForms(), options=options, observers=[events.append]) as engine,

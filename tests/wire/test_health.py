@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from connectors._wire.health import Health
 from connectors._wire.routes import SERVICES
-from tests.wire.connectors_for_tests import Served
+from tests.wire.connectors_for_tests import Served, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -60,31 +59,19 @@ async def test_a_watch_of_an_unknown_service_says_so_and_stays_open(
     assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_watches_beyond_the_limit_are_refused_and_one_that_ends_makes_room(
-    served: Served, stub: health_pb2_grpc.HealthStub
-) -> None:
-    # a watcher counts from its first answer on, so each is waited for
-    watches = [stub.Watch(Request(), timeout=60) for _ in range(1_000)]
-    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection takes 1,000 streams: the rest need another
-    async with grpc.aio.insecure_channel(served.address, options=own) as other:
-        rest = [health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=60) for _ in range(24)]
-        for watch in (*watches, *rest):
+async def test_watches_beyond_the_limit_are_refused_and_one_that_ends_makes_room() -> None:
+    async with serving(health=Health(SERVICES, most_watchers=3)) as served:
+        stub = health_pb2_grpc.HealthStub(served.channel)
+        watches = [stub.Watch(Request(), timeout=30) for _ in range(3)]
+        for watch in watches:
             assert (await watch.read()).status == Response.SERVING
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=10).read()
+            await stub.Watch(Request(), timeout=10).read()
         assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        await cancelled(rest)
-        # the server hears of the cancelled ones before what follows them on the same connection
-        assert (await health_pb2_grpc.HealthStub(other).Check(Request(), timeout=10)).status == Response.SERVING
-        assert (await health_pb2_grpc.HealthStub(other).Watch(Request(), timeout=10).read()).status == Response.SERVING
-    await cancelled(watches)
-
-
-async def cancelled(watches: list[Any]) -> None:
-    for watch in watches:
-        watch.cancel()
-    for watch in watches:
-        assert await watch.code() is grpc.StatusCode.CANCELLED
+        assert [reason for _, _, reason in served.rejected] == ["too_many_watchers"]
+        watches[0].cancel()
+        # on one connection the server hears of the cancelled one before it hears of what follows
+        assert (await stub.Watch(Request(), timeout=10).read()).status == Response.SERVING
 
 
 async def test_the_list_names_every_service(served: Served, stub: health_pb2_grpc.HealthStub) -> None:

@@ -24,18 +24,20 @@ from connectors._wire.transport import Call, Route, unary
 __all__ = ["SERVICE", "Health"]
 
 SERVICE = "grpc.health.v1.Health"
-_MOST_WATCHERS = 1_024
 
 
 class Health:
     """The health of one server. All its services share one state, SERVING to begin with."""
 
-    def __init__(self, services: Iterable[str]) -> None:
-        """:param services: full names; the server as a whole, "", is always among them."""
+    def __init__(self, services: Iterable[str], *, most_watchers: int = 1_024) -> None:
+        """:param services: full names; the server as a whole, "", is always among them.
+        :param most_watchers: how many watches may be open at once; further ones are refused.
+        """
         self._services = frozenset({"", *services})
         self._serving = True
         self._changed = asyncio.Event()
         self._watchers = 0
+        self._most_watchers = most_watchers
 
     def set_serving(self, serving: bool) -> None:
         """Say whether calls are taken from now on; False while the server drains."""
@@ -70,8 +72,8 @@ class Health:
         data = await call.receive()
         with reading():
             service = parse(HealthCheckRequest, data or b"").service
-        if self._watchers >= _MOST_WATCHERS:
-            message = f"{_MOST_WATCHERS} watches are open, which is the limit"
+        if self._watchers >= self._most_watchers:
+            message = f"{self._most_watchers} watches are open, which is the limit"
             raise Rejected(Status.RESOURCE_EXHAUSTED, Reason.TOO_MANY_WATCHERS, message)
         self._watchers += 1
         try:
