@@ -12,7 +12,7 @@ import pytest
 
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, GrpcServer, Limits, Reason, Route, unary
-from tests.wire.transport_peers import BOUND_S, Served, message, raw_client, serving
+from tests.wire.transport_peers import BOUND_S, Served, message, raw_client, serving, unary_stream, unary_unary, until
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +68,7 @@ async def served(handlers: Handlers) -> AsyncIterator[Served]:
 async def test_a_drain_lets_a_call_in_flight_finish(served: Served, handlers: Handlers) -> None:
     async with raw_client(served) as observer, grpc.aio.insecure_channel(served.target) as channel:
         await observer.round_trip()
-        call = asyncio.ensure_future(channel.unary_unary("/t.T/Hold")(b"kept"))
+        call = asyncio.ensure_future(unary_unary(channel, "/t.T/Hold")(b"kept"))
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         await observer.read_until_goaway(2)
@@ -85,7 +85,7 @@ async def test_a_client_with_two_servers_loses_no_call_when_one_drains(handlers:
         target = f"ipv4:{first.target},{second.target}"
         options = [("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}')]
         async with grpc.aio.insecure_channel(target, options=options) as channel:
-            quick = channel.unary_unary("/t.T/Quick")
+            quick = unary_unary(channel, "/t.T/Quick")
             async with asyncio.timeout(BOUND_S):
                 while not (handlers.served and others.served):  # until both are in the rotation
                     await quick(b"", wait_for_ready=True)
@@ -103,9 +103,7 @@ async def test_a_client_with_two_servers_loses_no_call_when_one_drains(handlers:
                     callers.create_task(keep_calling())
                 assert await asyncio.wait_for(first.server.drain(BOUND_S), BOUND_S) == 0
                 after, served_before = answered, others.served
-                async with asyncio.timeout(BOUND_S):
-                    while answered < after + 50:
-                        await asyncio.sleep(0.01)
+                await until(lambda: answered >= after + 50)
                 stop.set()
             assert others.served > served_before
             assert first.rejected == second.rejected == []
@@ -113,7 +111,7 @@ async def test_a_client_with_two_servers_loses_no_call_when_one_drains(handlers:
 
 async def test_a_drain_says_goaway_twice_and_the_second_time_names_the_last_stream(served: Served) -> None:
     async with raw_client(served) as client:
-        await client.answer(client.request(message(b"a"), h2_path="/t.T/Quick"))
+        await client.answer(client.request(message(b"a"), path="/t.T/Quick"))
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         first = await client.read_until_goaway(1)
         assert (first.last_stream_id, first.error_code) == (LAST_STREAM_ID, 0)
@@ -129,7 +127,7 @@ async def test_a_call_sent_before_the_client_saw_the_goaway_is_served(served: Se
         client.confirms = False
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         await client.read_until_goaway(1)
-        late = client.request(message(b"late"), h2_path="/t.T/Quick")
+        late = client.request(message(b"late"), path="/t.T/Quick")
         await client.confirm_ping()
         answer = await client.answer(late)
         assert (answer.status, answer.data) == (Status.OK, message(b"late"))
@@ -139,11 +137,11 @@ async def test_a_call_sent_before_the_client_saw_the_goaway_is_served(served: Se
 
 async def test_a_call_after_the_last_goaway_is_refused_as_safe_to_retry(served: Served, handlers: Handlers) -> None:
     async with raw_client(served) as client:
-        held = client.request(message(b"held"), h2_path="/t.T/Hold")
+        held = client.request(message(b"held"), path="/t.T/Hold")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         await client.read_until_goaway(2)
-        answer = await client.answer(client.request(message(b"too late"), h2_path="/t.T/Quick"))
+        answer = await client.answer(client.request(message(b"too late"), path="/t.T/Quick"))
         assert (answer.reset, answer.headers, handlers.served) == (REFUSED_STREAM, {}, 0)
         handlers.go.set()
         assert (await client.answer(held)).data == message(b"held")
@@ -161,9 +159,7 @@ async def test_a_client_that_never_confirms_the_ping_does_not_hold_up_the_drain(
 
 async def test_a_client_that_connects_and_says_nothing_does_not_hold_up_the_drain(served: Served) -> None:
     _, writer = await asyncio.open_connection(served.host, served.port)
-    async with asyncio.timeout(BOUND_S):
-        while not served.server.connections:
-            await asyncio.sleep(0)
+    await until(lambda: served.server.connections == 1)
     assert await asyncio.wait_for(served.server.drain(60), BOUND_S) == 0
     writer.close()
 
@@ -172,7 +168,7 @@ async def test_a_call_that_outlasts_the_grace_is_answered_unavailable_and_counte
     served: Served, handlers: Handlers
 ) -> None:
     async with grpc.aio.insecure_channel(served.target) as channel:
-        call = channel.unary_unary("/t.T/Hold")(b"")
+        call = unary_unary(channel, "/t.T/Hold")(b"")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         assert await asyncio.wait_for(served.server.drain(0.1), BOUND_S) == 1
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -187,7 +183,7 @@ async def test_a_call_that_outlasts_the_grace_is_answered_unavailable_and_counte
 
 async def test_an_endless_call_is_neither_waited_for_nor_counted(served: Served, handlers: Handlers) -> None:
     async with grpc.aio.insecure_channel(served.target) as channel:
-        call = channel.unary_stream("/t.T/Watch")(b"")
+        call = unary_stream(channel, "/t.T/Watch")(b"")
         assert await call.read() == b"first"
         assert await asyncio.wait_for(served.server.drain(60), BOUND_S) == 0
         with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -197,10 +193,10 @@ async def test_an_endless_call_is_neither_waited_for_nor_counted(served: Served,
 
 async def test_an_endless_call_goes_on_while_a_drain_waits_for_others(served: Served, handlers: Handlers) -> None:
     async with raw_client(served) as client:
-        watch = client.request(message(b""), h2_path="/t.T/Watch")
+        watch = client.request(message(b""), path="/t.T/Watch")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         handlers.started.clear()
-        held = client.request(message(b"held"), h2_path="/t.T/Hold")
+        held = client.request(message(b"held"), path="/t.T/Hold")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         await client.read_until_goaway(2)
@@ -214,7 +210,7 @@ async def test_an_endless_call_goes_on_while_a_drain_waits_for_others(served: Se
 
 async def test_a_drain_stops_listening_at_once(served: Served, handlers: Handlers) -> None:
     async with raw_client(served) as client:
-        held = client.request(message(b"kept"), h2_path="/t.T/Hold")
+        held = client.request(message(b"kept"), path="/t.T/Hold")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         draining = asyncio.ensure_future(served.server.drain(BOUND_S))
         await client.read_until_goaway(1)
@@ -227,7 +223,7 @@ async def test_a_drain_stops_listening_at_once(served: Served, handlers: Handler
 
 async def test_a_close_during_a_drain_ends_it(served: Served, handlers: Handlers) -> None:
     async with grpc.aio.insecure_channel(served.target) as channel:
-        call = channel.unary_unary("/t.T/Hold")(b"")
+        call = unary_unary(channel, "/t.T/Hold")(b"")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         draining = asyncio.ensure_future(served.server.drain(60))
         await asyncio.sleep(0)
@@ -240,7 +236,7 @@ async def test_a_close_during_a_drain_ends_it(served: Served, handlers: Handlers
 
 async def test_a_close_answers_calls_in_flight_and_closes_idle_clients(served: Served, handlers: Handlers) -> None:
     async with raw_client(served) as client, raw_client(served) as idle:
-        held = client.request(message(b"held"), h2_path="/t.T/Hold")
+        held = client.request(message(b"held"), path="/t.T/Hold")
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         await idle.round_trip()
         await asyncio.wait_for(served.server.close(), BOUND_S)
@@ -257,14 +253,16 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_close(handlers: Ha
             await call.send(b"x" * 65_536)
             handlers.started.set()
 
-    async with serving({"/t.T/Flood": Route(flood, server_streaming=True)}) as served:
-        async with raw_client(served, settings={4: LAST_STREAM_ID}) as client:
-            client.grant(0, 2**30)
-            client.request(message(b""), h2_path="/t.T/Flood")
-            client.pause_reading()
-            await asyncio.wait_for(handlers.started.wait(), BOUND_S)
-            await asyncio.wait_for(served.server.close(), BOUND_S)
-            assert served.server.connections == 0
+    async with (
+        serving({"/t.T/Flood": Route(flood, server_streaming=True)}) as served,
+        raw_client(served, settings={4: LAST_STREAM_ID}) as client,
+    ):
+        client.grant(0, 2**30)
+        client.request(message(b""), path="/t.T/Flood")
+        client.pause_reading()
+        await asyncio.wait_for(handlers.started.wait(), BOUND_S)
+        await asyncio.wait_for(served.server.close(), BOUND_S)
+        assert served.server.connections == 0
 
 
 async def test_closing_twice_and_closing_what_was_never_started_is_harmless(served: Served) -> None:

