@@ -21,7 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,9 +187,9 @@ def _make(recipe: Recipe, python: str, environment: Path, log: Path) -> None:
         ":all:",
     ]
     with log.open("w+", encoding="utf-8") as output:
-        if not _ran([python, "-m", "venv", str(environment)], output, None):
+        if not _ran([python, "-m", "venv", str(environment)], output, os.environ):
             raise EmulatorUnavailable(f"{python} cannot make a virtual environment for {recipe.name}; see {log}")
-        if recipe.requirements and not _ran([*pip, *recipe.requirements], output, None):
+        if recipe.requirements and not _ran([*pip, *recipe.requirements], output, os.environ):
             raise EmulatorUnavailable(
                 f"{recipe.name} cannot be installed: {_last_error(output)}; is the package index reachable? See {log}"
             )
@@ -198,21 +198,28 @@ def _make(recipe: Recipe, python: str, environment: Path, log: Path) -> None:
             raise EmulatorUnavailable(f"{recipe.name} cannot be prepared: {_last_error(output)}; see {log}")
 
 
-def _ran(command: list[str], output: IO[str], variables: dict[str, str] | None) -> bool:
-    # A session of its own: where it is broken off, what it has started (venv starts a second Python) ends with it.
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=variables, start_new_session=True
-    )
-    try:
-        return process.wait(_INSTALL_TIMEOUT) == 0
-    except subprocess.TimeoutExpired:
-        output.write(f"\nERROR: not done within {_INSTALL_TIMEOUT:.0f} s\n")
-        output.flush()
-        return False
-    finally:
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def _ran(command: list[str], output: IO[str], variables: Mapping[str, str]) -> bool:
+    # Where it is broken off, all that it has started (venv starts a second Python) ends with it: so the session and the
+    # folder for temporary files are its own.
+    with tempfile.TemporaryDirectory(prefix="installing-") as scratch:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**variables, "TMPDIR": scratch},
+            start_new_session=True,
+        )
+        try:
+            return process.wait(_INSTALL_TIMEOUT) == 0
+        except subprocess.TimeoutExpired:
+            output.write(f"\nERROR: not done within {_INSTALL_TIMEOUT:.0f} s\n")
+            output.flush()
+            return False
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 def _last_error(output: IO[str]) -> str:
