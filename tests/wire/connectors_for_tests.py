@@ -172,7 +172,8 @@ class Served:
 
     async def call(self, method: str, data: bytes, **options: Any) -> bytes:
         """A unary call of bytes."""
-        answer: bytes = await self.channel.unary_unary(method)(data, timeout=10, **options)
+        stub: Any = self.channel.unary_unary(method)
+        answer: bytes = await stub(data, timeout=10, **options)
         return answer
 
 
@@ -185,7 +186,8 @@ async def serving(
     health: Health | None = None,
 ) -> AsyncIterator[Served]:
     """A server of the four connectors. Two that share a store are replicas."""
-    connectors = [AcmeConnector(), NewAcmeConnector(), BareConnector(), EchoConnector()]
+    acme, new_acme, echo = AcmeConnector(), NewAcmeConnector(), EchoConnector()
+    connectors: list[AsyncConnectorBase[Any] | SyncConnectorBase] = [acme, new_acme, BareConnector(), echo]
     registry = Registry(
         Registered(
             connector=each,
@@ -220,21 +222,8 @@ async def serving(
         host, port = await server.start("127.0.0.1", 0)
         try:
             async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
-                acme, new_acme, _, echo = connectors
-                assert isinstance(acme, AcmeConnector)
-                assert isinstance(new_acme, NewAcmeConnector)
-                assert isinstance(echo, EchoConnector)
                 yield Served(
-                    f"{host}:{port}",
-                    channel,
-                    health,
-                    acme,
-                    new_acme,
-                    echo,
-                    shared,
-                    events,
-                    rejected,
-                    unhandled,
+                    f"{host}:{port}", channel, health, acme, new_acme, echo, shared, events, rejected, unhandled
                 )
         finally:
             await server.close()

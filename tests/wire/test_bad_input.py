@@ -82,8 +82,9 @@ async def checked(served: Served, error: grpc.aio.AioRpcError) -> grpc.aio.AioRp
 
 
 async def refused_stream(served: Served, parts: list[bytes], **options: Any) -> grpc.aio.AioRpcError:
+    stub: Any = served.channel.stream_stream(SYNC)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
-        _ = [each async for each in served.channel.stream_stream(SYNC)(iter(parts), timeout=10, **options)]
+        _ = [each async for each in stub(iter(parts), timeout=10, **options)]
     return await checked(served, failure.value)
 
 
@@ -159,9 +160,7 @@ def named(method: str) -> bytes:
     ids=["ones", "text", "field-0", "cut", "utf8", "inner-utf8", "wire-type", "group", "deep", "cut-tag"],
 )
 @pytest.mark.parametrize("service", [V1, V2])
-async def test_bytes_that_are_no_request_are_internal_as_grpc_has_it(
-    served: Served, service: str, data: bytes
-) -> None:
+async def test_bytes_that_are_no_request_are_internal_as_grpc_has_it(served: Served, service: str, data: bytes) -> None:
     error = await refused(served, f"{service}/CreateTask", data)
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "CreateTaskRequest" in (error.details() or "")

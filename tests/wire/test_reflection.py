@@ -27,7 +27,8 @@ BUF = Path(sys.executable).with_name("buf")
 
 async def ask(served: Served, *requests: Any, version: str = VERSIONS[1]) -> list[Any]:
     """The answers; the messages of both versions are the same on the wire."""
-    stub = served.channel.stream_stream(
+    channel: Any = served.channel
+    stub = channel.stream_stream(
         f"/{version}/ServerReflectionInfo",
         request_serializer=Request.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
@@ -114,7 +115,7 @@ async def test_grpcs_own_client_finds_the_real_types(served: Served) -> None:
         with grpc.insecure_channel(served.address) as channel:
             database = ProtoReflectionDescriptorDatabase(channel)
             pool = descriptor_pool.DescriptorPool(database)
-            service = pool.FindServiceByName("flyteidl2.connector.AsyncConnectorService")
+            service: Any = pool.FindServiceByName("flyteidl2.connector.AsyncConnectorService")
             resource = service.FindMethodByName("GetTask").output_type.fields_by_name["resource"].message_type
             return list(database.get_services()), resource.fields_by_name["outputs"].message_type.full_name
 
@@ -164,6 +165,7 @@ async def test_buf_calls_a_method_that_it_knows_by_reflection_alone(served: Serv
 
 
 async def test_the_official_stub_of_reflection_is_answered(served: Served) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    official: Any = reflection_pb2_grpc.ServerReflectionStub
+    stub = official(served.channel)
     (answer,) = [each async for each in stub.ServerReflectionInfo(iter([Request(list_services="")]), timeout=10)]
     assert answer.WhichOneof("message_response") == "list_services_response"

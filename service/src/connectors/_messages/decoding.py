@@ -16,7 +16,7 @@ from connectors._messages.schema import Field, Kind, Plan, full_name, plan_of
 __all__ = ["MAX_DEPTH", "Malformed", "check", "parse", "payloads", "varint_at"]
 
 MAX_DEPTH = 100
-"""How deep messages may be nested: the default of protobuf's C++, Java and Python runtimes."""
+"""How deep messages may be nested in the outermost one: the default of protobuf's C++, Java and Python runtimes."""
 
 M = TypeVar("M")
 
@@ -38,7 +38,7 @@ def parse(cls: type[M], data: bytes) -> M:
     plan = plan_of(cls)
     message: M = plan.new()
     try:
-        _fill(message, plan, data, 0, len(data), 1)
+        _fill(message, plan, data, 0, len(data), 0)
     except (_Fault, IndexError, UnicodeDecodeError) as fault:
         raise _malformed(cls, fault) from None
     return message
@@ -47,7 +47,7 @@ def parse(cls: type[M], data: bytes) -> M:
 def check(cls: type[Any], data: bytes) -> None:
     """Whether :func:`parse` would take ``data``, at a fraction of its cost. :raises Malformed: it would not."""
     try:
-        _scan(plan_of(cls), data, 0, len(data), 1)
+        _scan(plan_of(cls), data, 0, len(data), 0)
     except (_Fault, IndexError, UnicodeDecodeError) as fault:
         raise _malformed(cls, fault) from None
 
@@ -83,6 +83,13 @@ def varint_at(data: bytes, position: int) -> tuple[int, int]:
             raise _Fault("a number of more than 10 bytes")
 
 
+def _tag_at(data: bytes, begin: int) -> tuple[int, int]:
+    tag, position = varint_at(data, begin)
+    if position - begin > 5:
+        raise _Fault(_NO_FIELD)
+    return tag, position
+
+
 def _malformed(cls: type[Any], fault: Exception) -> Malformed:
     match fault:
         case IndexError():
@@ -94,6 +101,7 @@ def _malformed(cls: type[Any], fault: Exception) -> Malformed:
     return Malformed(f"the bytes are no {full_name(cls)}: {reason}")
 
 
+_NO_FIELD = "they hold a field number that does not exist"
 _CUT = "they end in the middle of a field"
 _TOO_DEEP = f"they are nested more than {MAX_DEPTH} levels deep"
 
@@ -108,7 +116,7 @@ def _fill(message: Any, plan: Plan, data: bytes, position: int, end: int, depth:
         tag = data[position]
         position += 1
         if tag > 0x7F:
-            tag, position = varint_at(data, begin)
+            tag, position = _tag_at(data, begin)
         field = by_tag.get(tag)
         if field is None:
             position = _unknown(tag, plan, data, position)
@@ -197,7 +205,7 @@ def _unknown(tag: int, plan: Plan, data: bytes, position: int) -> int:
     if tag >> 3 in plan.numbers:
         raise _Fault(f"their field {tag >> 3} is of another type")
     if not 0 < tag >> 3 < 1 << 29:
-        raise _Fault("they hold a field number that does not exist")
+        raise _Fault(_NO_FIELD)
     return _skip(tag, data, position)
 
 
@@ -228,7 +236,7 @@ def _scan(plan: Plan, data: bytes, position: int, end: int, depth: int) -> None:
         tag = data[position]
         position += 1
         if tag > 0x7F:
-            tag, position = varint_at(data, position - 1)
+            tag, position = _tag_at(data, position - 1)
         field = by_tag.get(tag)
         if field is None:
             position = _unknown(tag, plan, data, position)

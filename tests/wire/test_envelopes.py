@@ -1,0 +1,102 @@
+"""Envelopes hold what the full messages hold, and decode nothing before it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors import InvalidRequest, TaskCategory
+from connectors._engine.requests import Caller
+from connectors._messages.decoding import Malformed, parse
+from connectors._messages.encoding import serialise
+from connectors._proto.flyteidl import admin
+from connectors._proto.flyteidl import core as core_v1
+from connectors._proto.flyteidl2 import connector, task
+from connectors._proto.flyteidl2 import core as core_v2
+from connectors._wire.envelopes import Envelope, task_category_of
+from connectors._wire.tasks import create_request
+from connectors._wire.v2 import FLYTE2
+from tests.wire.test_decoding import fill, randoms, runtime
+
+CREATES = [admin.CreateTaskRequest, connector.CreateTaskRequest]
+requests = st.sampled_from(
+    [
+        (admin.CreateTaskRequest, "flyteidl.admin.CreateTaskRequest"),
+        (connector.CreateTaskRequest, "flyteidl2.connector.CreateTaskRequest"),
+    ]
+)
+
+
+def random_request(name: str, random: Any, pieces: int) -> bytes:
+    """A request that comes in pieces: protobuf allows it, and merges them."""
+    return b"".join(fill(runtime(name)(), random, depth=3).SerializeToString() for _ in range(pieces))
+
+
+@given(requests, randoms, st.integers(1, 3))
+def test_every_part_equals_that_of_the_full_message(kind: tuple[type[Any], str], random: Any, pieces: int) -> None:
+    cls, name = kind
+    data = random_request(name, random, pieces)
+    whole, envelope = parse(cls, data), Envelope(cls, data)
+    for part in ("inputs", "template", "task_execution_metadata", "connection"):
+        if hasattr(whole, part):
+            raw, expected = envelope.raw(part), getattr(whole, part)
+            assert (raw is None) == (expected is None)
+            assert raw is None or parse(type(expected), raw) == expected
+    assert envelope.text("output_prefix") == whole.output_prefix
+
+
+@given(requests, randoms, st.integers(1, 2))
+def test_the_task_category_is_that_of_the_full_template(kind: tuple[type[Any], str], random: Any, pieces: int) -> None:
+    cls, name = kind
+    data = random_request(name, random, pieces)
+    core = core_v1 if cls is admin.CreateTaskRequest else core_v2
+    template = parse(cls, data).template
+    raw = Envelope(cls, data).raw("template")
+    if template is None or not template.type:
+        with pytest.raises(InvalidRequest, match="template"):
+            task_category_of(core.TaskTemplate, raw)
+    else:
+        assert task_category_of(core.TaskTemplate, raw) == TaskCategory(template.type, template.task_type_version)
+
+
+@given(randoms)
+def test_what_is_left_out_is_left_out_and_nothing_else(random: Any) -> None:
+    data = random_request("flyteidl2.connector.CreateTaskRequest", random, 2)
+    left = parse(connector.CreateTaskRequest, Envelope(connector.CreateTaskRequest, data).without("connection"))
+    whole = parse(connector.CreateTaskRequest, data)
+    whole.connection = None
+    assert left == whole
+
+
+def test_the_stored_form_holds_no_secret() -> None:
+    secret = "fake-token-0123456789"
+    request = connector.CreateTaskRequest(
+        template=core_v2.TaskTemplate(type="acme"), connection=core_v2.Connection(secrets={"token": secret})
+    )
+    data = serialise(request)
+    envelope = Envelope(connector.CreateTaskRequest, data)
+    stored = create_request(FLYTE2, envelope, Caller("flyte2")).stored_form()
+    assert secret.encode() in data
+    assert secret.encode() not in stored
+    assert parse(connector.CreateTaskRequest, stored).template is not None
+
+
+@pytest.mark.parametrize("cls", CREATES)
+def test_what_is_wrong_in_a_part_is_found_before_it_is_asked_for(cls: type[Any]) -> None:
+    broken = b"\x0a\x03\x0a\x01\xff" + serialise(cls(output_prefix="s3://b"))
+    with pytest.raises(Malformed):
+        Envelope(cls, broken)
+
+
+def test_template_and_inputs_are_decoded_once_and_when_they_are_asked_for() -> None:
+    inputs = task.Inputs(literals=[task.NamedLiteral(name="broken", value=core_v2.Literal())])
+    request = connector.CreateTaskRequest(template=core_v2.TaskTemplate(type="acme"), inputs=inputs)
+    envelope = Envelope(connector.CreateTaskRequest, serialise(request))
+    made = create_request(FLYTE2, envelope, Caller("flyte2"))  # an input without a value: no error yet
+    assert made.template() is made.template()
+    assert made.input_bytes == len(serialise(inputs))
+    with pytest.raises(InvalidRequest, match="input broken"):
+        made.inputs()
