@@ -142,7 +142,7 @@ async def test_a_protocol_error_cancels_the_calls_of_its_connection(served: Serv
 async def test_headers_far_over_the_limit_end_the_connection(served: Served) -> None:
     async with raw_client(served) as client:
         await client.round_trip()
-        client.request(b"", {f"x-{number}": "v" * 900 for number in range(25)})
+        client.request(b"", {f"x-{number}": "" for number in range(600)})
         assert (await client.read_until_goaway()).error_code == ENHANCE_YOUR_CALM
 
 
