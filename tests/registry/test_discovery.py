@@ -179,11 +179,13 @@ def test_one_bad_connector_of_a_plugin_does_not_keep_its_others_out(plugins: Pat
 
 @pytest.mark.parametrize("first_on_the_path", ["b-dist", "a-dist"])
 def test_of_two_plugins_with_one_task_type_the_first_by_name_serves_it_and_both_are_named(
-    plugins: Path, first_on_the_path: str
+    plugins: Path, first_on_the_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    second = "a-dist" if first_on_the_path == "b-dist" else "b-dist"
-    for name in (first_on_the_path, second):
-        write_distribution(plugins, name, SYNC.format(name="Connector", task_type="talk"))
+    for name in sorted(["a-dist", "b-dist"], key=lambda name: name == first_on_the_path):
+        folder = plugins / name
+        folder.mkdir()
+        write_distribution(folder, name, SYNC.format(name="Connector", task_type="talk"))
+        monkeypatch.syspath_prepend(str(folder))
     registry = discover(plugins)
     assert registry.find(TaskCategory("talk")).distribution == "a-dist"
     failure = only_failure(registry)

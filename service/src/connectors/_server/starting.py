@@ -52,7 +52,7 @@ async def _start(item: Registered, http: HttpClient) -> LoadFailure | None:
             await item.connector.start(http)
     except TimeoutError as error:
         return failure(f" within {_START_TIMEOUT:g} s", error)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything
         return failure(f": {one_line(describe(error))}", error)
     return None
 
