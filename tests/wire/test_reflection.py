@@ -27,8 +27,8 @@ BUF = Path(sys.executable).with_name("buf")
 
 async def ask(served: Served, *requests: Any, version: str = VERSIONS[1]) -> list[Any]:
     """The answers; the messages of both versions are the same on the wire."""
-    channel: Any = served.channel
-    stub = channel.stream_stream(
+    stream_stream: Any = served.channel.stream_stream
+    stub = stream_stream(
         f"/{version}/ServerReflectionInfo",
         request_serializer=Request.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
