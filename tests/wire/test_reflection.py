@@ -27,8 +27,7 @@ BUF = Path(sys.executable).with_name("buf")
 
 async def ask(served: Served, *requests: Any, version: str = VERSIONS[1]) -> list[Any]:
     """The answers; the messages of both versions are the same on the wire."""
-    stream_stream: Any = served.channel.stream_stream
-    stub = stream_stream(
+    stub: Any = served.channel.stream_stream(
         f"/{version}/ServerReflectionInfo",
         request_serializer=Request.SerializeToString,
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
@@ -104,7 +103,7 @@ async def test_what_is_not_there_is_an_answer_and_the_stream_goes_on(served: Ser
 
 
 async def test_garbage_on_the_stream_ends_it_with_internal(served: Served) -> None:
-    stub = served.channel.stream_stream(f"/{VERSIONS[0]}/ServerReflectionInfo")
+    stub: Any = served.channel.stream_stream(f"/{VERSIONS[0]}/ServerReflectionInfo")
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         _ = [each async for each in stub(iter([b"\xff\xff\xff"]), timeout=10)]
     assert failure.value.code() is grpc.StatusCode.INTERNAL
