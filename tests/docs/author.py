@@ -1,0 +1,73 @@
+"""A connector author's shell: an environment with the service and its plugins, and a package of the author's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+__all__ = ["Author"]
+
+
+class Author:
+    """The environment sees what is installed where the tests run; what the author installs stays in it."""
+
+    def __init__(self, folder: Path) -> None:
+        """:param folder: an empty one."""
+        self.package = folder / "package"
+        self.package.mkdir()
+        self._state = folder / "state"
+        self._bin = folder / "environment" / "bin"
+        venv.create(folder / "environment", with_pip=False)
+        [site_packages] = (folder / "environment" / "lib").glob("python*/site-packages")
+        # addsitedir, since editable packages are .pth files themselves
+        (site_packages / "tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+        self._write_command("pip", "-m pip")
+        self._write_command("connectors", "-c 'from connectors.cli import main; main()'")
+
+    def _write_command(self, name: str, arguments: str) -> None:
+        command = self._bin / name
+        command.write_text(f'#!/bin/sh\nexec "{self._bin / "python"}" {arguments} "$@"\n')
+        command.chmod(0o755)
+
+    def run(self, command: str, **variables: str) -> str:
+        """What a command prints. It must succeed."""
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.package,
+            env=self._environment(variables),
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def start(self, command: str, **variables: str) -> subprocess.Popen[str]:
+        """A command that goes on until it is told to end."""
+        return subprocess.Popen(
+            ["sh", "-c", f"exec {command}"],
+            cwd=self.package,
+            env=self._environment(variables),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONNECTORS_", "PIP_"))}
+        return {
+            **kept,
+            "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
+            "XDG_STATE_HOME": str(self._state),
+            "COLUMNS": "200",
+            # The build backend is there already. (pip reads 0 as "no isolation".)
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_NO_INDEX": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_CONFIG_FILE": os.devnull,
+            **variables,
+        }

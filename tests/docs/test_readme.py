@@ -1,0 +1,198 @@
+"""What README.md says, done: every command is run, every Python block executed, every TOML block used.
+
+Two things are not done here in full. ``make demo`` is run by tests/demo, and the other make targets set up and check
+this checkout itself, so that from within it only make's own plan of them is asked for. And there is no container
+engine: of the compose file it is checked that it builds and publishes what README's commands rely on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from connectors._settings import Settings, load
+from tests.docs.author import Author
+from tests.docs.blocks import ROOT, blocks_of
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = blocks_of(README)
+
+MADE = ["make demo", "make test", "make install", "make check", "make serve", "make wheels"]
+BY_THE_AUTHOR = ["pip install -e .", "connectors list", "connectors serve", "connectors check"]
+IN_CONTAINERS = ["docker compose up --build --wait", "docker compose down"]
+READY = "curl http://127.0.0.1:9090/readyz"
+RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *IN_CONTAINERS, READY]
+"""Every command that a test below runs, or stands for as the module's docstring says."""
+
+PARTS = {
+    "the connector": ("python", "class TimerConnector"),
+    "the call": ("python", "ConnectorClient("),
+    "the package": ("toml", "[build-system]"),
+    "the list": ("text", "TASK TYPE"),
+    "the configuration": ("toml", "[plugins.bigquery]"),
+}
+"""Every other block that a test below uses: its language, and what tells it from the others."""
+
+
+def part(name: str) -> str:
+    language, mark = PARTS[name]
+    [text] = [block.text for block in BLOCKS if block.language == language and mark in block.text]
+    return text
+
+
+# --- nothing is left out
+
+
+def test_every_command_is_one_that_a_test_runs() -> None:
+    commands = {command for block in BLOCKS if block.language == "sh" for command in block.commands}
+    assert commands == set(RUN_HERE)
+
+
+def test_every_other_block_is_one_that_a_test_uses() -> None:
+    assert [block.text for block in BLOCKS if block.language != "sh" and block.text not in map(part, PARTS)] == []
+
+
+def test_every_fence_is_part_of_a_block_with_a_language() -> None:
+    assert README.count("```") == 2 * len(BLOCKS)
+    assert all(block.language for block in BLOCKS)
+
+
+# --- make
+
+
+@pytest.mark.parametrize("command", MADE)
+def test_make_knows_the_target(command: str) -> None:
+    plan = subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (plan.returncode, plan.stderr) == (0, "")
+
+
+def test_make_demo_runs_the_demo() -> None:
+    plan = subprocess.run(["make", "--dry-run", "demo"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "demo/run_demo.py" in plan
+    assert (ROOT / "demo" / "run_demo.py").exists()
+
+
+def test_make_help_names_every_target_that_the_readme_names() -> None:
+    text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {" ".join(line.split()[:2]) for line in text.splitlines()}
+    assert {*MADE} <= listed
+
+
+# --- the first connector
+
+
+@pytest.fixture(scope="module")
+def author(tmp_path_factory: pytest.TempPathFactory) -> Author:
+    """One who has followed the README up to the package's installation."""
+    author = Author(tmp_path_factory.mktemp("author"))
+    (author.package / "connectors_timer.py").write_text(part("the connector"), "utf-8")
+    (author.package / "pyproject.toml").write_text(part("the package"), "utf-8")
+    author.run("pip install -e .")
+    return author
+
+
+@dataclass(frozen=True)
+class Served:
+    address: str
+    metrics: str
+
+
+@pytest.fixture(scope="module")
+def served(author: Author) -> Iterator[Served]:
+    """``connectors serve``, on free ports: those of the README may be taken."""
+    free = {"CONNECTORS_PORT": "0", "CONNECTORS_METRICS_PORT": "0", "CONNECTORS_LOG_FORMAT": "json"}
+    with author.start("connectors serve", **free) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if '"ready"' in line:
+                ready = json.loads(line)
+                yield Served(ready["address"], ready["metrics"])
+                break
+        process.terminate()
+        process.stderr.read()
+    assert process.returncode == 0, lines
+
+
+def test_the_list_shows_the_connector_as_the_readme_does(author: Author) -> None:
+    shown = [line.rstrip() for line in author.run("connectors list").splitlines()]
+    assert shown == part("the list").splitlines()
+
+
+def test_check_finds_no_fault_with_it(author: Author) -> None:
+    assert re.search(r"^ok +timer@0: async", author.run("connectors check"), re.MULTILINE)
+
+
+def test_the_call_polls_the_job_to_its_success(author: Author, served: Served) -> None:
+    assert "127.0.0.1:8000" in part("the call")
+    (author.package / "call.py").write_text(part("the call").replace("127.0.0.1:8000", served.address), "utf-8")
+    started = time.time()
+    *before, last = author.run("python call.py").splitlines()
+    assert set(before) == {"RUNNING"}
+    found = re.fullmatch(r"SUCCEEDED \{'rang_at': (\d+\.\d+)\}", last)
+    assert found is not None
+    assert started < float(found[1]) < time.time()
+
+
+def test_the_server_says_that_it_is_ready_at_the_path_of_the_readme(served: Served) -> None:
+    url = READY.removeprefix("curl ").replace("127.0.0.1:9090", served.metrics)
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - an address of this machine
+        assert answer.status == 200
+
+
+# --- configuration
+
+
+def test_the_configuration_file_is_read(author: Author, tmp_path: Path) -> None:
+    path = tmp_path / "connectors.toml"
+    path.write_text(part("the configuration"), "utf-8")
+    settings = load({"config": str(path)})
+    written = tomllib.loads(part("the configuration"))
+    assert (settings.log_format, settings.key_namespace) == (written["log_format"], written["key_namespace"])
+    limits = settings.engine_options().limits_for("bigquery_query_job_task")
+    assert limits.concurrency == written["connectors"]["bigquery_query_job_task"]["concurrency"]
+    author.run(f"connectors check --config '{path}'")
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `(\w+)` \|(.*?)\|", README, re.MULTILINE)
+    return [(flag, variable, default.strip(" `")) for flag, variable, default in rows]
+
+
+@pytest.mark.parametrize(("flag", "variable", "default"), settings_table())
+def test_the_settings_have_these_names_and_defaults(flag: str, variable: str, default: str) -> None:
+    field = flag.replace("-", "_")
+    assert variable == f"CONNECTORS_{field.upper()}"
+    actual = "connectors.toml" if field == "config" else Settings.model_fields[field].default
+    assert default == (f"{actual:g}" if isinstance(actual, float) else str(actual).lower())
+
+
+def test_the_table_of_settings_is_found() -> None:
+    assert len(settings_table()) >= 5
+
+
+# --- the rest
+
+
+def test_the_compose_file_builds_the_image_and_publishes_the_ports_of_the_readme() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text("utf-8")
+    [dockerfile] = re.findall(r"^ +dockerfile: (.+)$", compose, re.MULTILINE)
+    assert (ROOT / dockerfile).exists()
+    assert "${CONNECTORS_PUBLISH:-127.0.0.1}:8000:8000" in compose
+    assert "${CONNECTORS_PUBLISH:-127.0.0.1}:9090:9090" in compose
+    assert "path: connectors.env" in compose
+
+
+def test_every_file_that_is_linked_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", README)
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
