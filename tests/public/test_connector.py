@@ -41,7 +41,7 @@ def test_fields_of_later_releases_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("data", "named"),
     [
-        (b"", "JSON"),
+        (b"", "missing"),
         (b"\x80\x04pickle", "JSON"),
         (b"[]", "resource meta"),
         (b'{"location":"EU"}', "job_id"),

@@ -4,9 +4,9 @@ Everything a plugin needs is exported here; what is not public starts with an un
 and imports no plugin: the command ``connectors serve`` does.
 """
 
-from .connector import AsyncConnectorBase, NoSettings, ResourceMeta, SyncConnectorBase
-from .context import Context
-from .errors import (
+from connectors.connector import AsyncConnectorBase, NoSettings, ResourceMeta, SyncConnectorBase
+from connectors.context import Context
+from connectors.errors import (
     Conflict,
     ConnectorError,
     DeadlineExceeded,
@@ -19,8 +19,8 @@ from .errors import (
     Unavailable,
     Unimplemented,
 )
-from .http import HttpClient, HttpResponse, error_for_status
-from .models import (
+from connectors.http import HttpClient, HttpResponse, error_for_status
+from connectors.models import (
     Binary,
     Blob,
     Container,
@@ -47,7 +47,7 @@ from .models import (
     TaskMetadata,
     TaskTemplate,
 )
-from .secrets import Secrets
+from connectors.secrets import Secrets
 
 __all__ = [
     "AsyncConnectorBase",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from ._settings import FILE_ONLY, Settings, SettingsError, flag_of, load
+from connectors._settings import FILE_ONLY, Settings, SettingsError, flag_of, load
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from ._registry import Registry
+    from connectors._registry import Registry
 
 __all__ = ["main"]
 
@@ -95,7 +95,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from ._server.starting import version
+        from connectors._server.starting import version
 
         print(f"connectors {version()}")
         raise typer.Exit
@@ -118,10 +118,10 @@ def _serve(flags: dict[str, Any]) -> None:
     plugins.<name> in the file.
     """
     settings = load(flags)
-    from ._observability.logs import configure
-    from ._server.discovery import discover, refuse_bad_settings
-    from ._server.process import serve
-    from ._server.starting import StartError
+    from connectors._observability.logs import configure
+    from connectors._server.discovery import discover, refuse_bad_settings
+    from connectors._server.process import serve
+    from connectors._server.starting import StartError
 
     configure(settings.log_format, settings.log_level)
     registry = discover(settings)
@@ -135,7 +135,7 @@ def _serve(flags: dict[str, Any]) -> None:
 def _list(flags: dict[str, Any], as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show the task types that are served, by which plugin, and what cannot be loaded."""
     settings = load(flags)
-    from ._server.discovery import discover
+    from connectors._server.discovery import discover
 
     registry = discover(settings)
     if as_json:
@@ -150,7 +150,7 @@ def _check(flags: dict[str, Any]) -> None:
     Takes the flags of serve, so that a command line can be checked as it is.
     """
     settings = load(flags)
-    from ._server.checking import check
+    from connectors._server.checking import check
 
     findings = check(settings)
     for finding in findings:

@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .context import Context
-from .errors import InvalidRequest, Unimplemented
-from .http import HttpClient
-from .models import LogPage, MetricResult, Resource, TaskTemplate
+from connectors.context import Context
+from connectors.errors import InvalidRequest, Unimplemented
+from connectors.http import HttpClient
+from connectors.models import LogPage, MetricResult, Resource, TaskTemplate
 
 __all__ = ["AsyncConnectorBase", "ConnectorBase", "NoSettings", "ResourceMeta", "SyncConnectorBase"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from .http import HttpClient
-from .models import TaskExecutionMetadata
-from .secrets import Secrets
+from connectors.http import HttpClient
+from connectors.models import TaskExecutionMetadata
+from connectors.secrets import Secrets
 
 __all__ = ["Context", "Protocol"]
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from .errors import (
+from connectors.errors import (
     Conflict,
     ConnectorError,
     DeadlineExceeded,

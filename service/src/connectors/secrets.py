@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from .errors import FailedPrecondition, InvalidRequest
+from connectors.errors import FailedPrecondition, InvalidRequest
 
 __all__ = ["EnvironmentSecrets", "FileSecrets", "RequestSecrets", "SecretSource", "Secrets", "redact"]
 

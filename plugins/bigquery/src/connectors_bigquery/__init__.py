@@ -4,7 +4,7 @@ It speaks BigQuery's REST API over the server's pooled HTTP client and reads no 
 the table that the job wrote.
 """
 
-from .connector import BigQueryConnector, BigQueryJob
-from .settings import BigQuerySettings
+from connectors_bigquery.connector import BigQueryConnector, BigQueryJob
+from connectors_bigquery.settings import BigQuerySettings
 
 __all__ = ["BigQueryConnector", "BigQueryJob", "BigQuerySettings"]

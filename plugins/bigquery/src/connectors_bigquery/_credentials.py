@@ -27,8 +27,7 @@ from connectors import (
     Unauthenticated,
     Unavailable,
 )
-
-from ._tokens import Grant, Identity
+from connectors_bigquery._tokens import Grant, Identity
 
 __all__ = ["SECRET", "TOKEN_URL", "ApplicationDefault", "ServiceAccount", "identity_for"]
 

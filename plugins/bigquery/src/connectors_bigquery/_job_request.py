@@ -14,8 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from connectors import Context, InvalidRequest, TaskTemplate
-
-from ._parameters import query_parameters
+from connectors_bigquery._parameters import query_parameters
 
 __all__ = ["KEY_LABEL", "JobRequest", "user_agent"]
 

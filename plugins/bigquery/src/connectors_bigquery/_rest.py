@@ -25,8 +25,7 @@ from connectors import (
     Unavailable,
     error_for_status,
 )
-
-from ._tokens import AccessToken, Identity, TokenCache
+from connectors_bigquery._tokens import AccessToken, Identity, TokenCache
 
 __all__ = ["RETRYABLE_REASONS", "JobsApi", "part"]
 

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from connectors import Phase, Resource, StructuredDataset, TaskLog
-
-from ._rest import RETRYABLE_REASONS, part
+from connectors_bigquery._rest import RETRYABLE_REASONS, part
 
 __all__ = ["KNOWN_STATES", "console_link", "resource"]
 

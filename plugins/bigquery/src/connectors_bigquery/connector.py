@@ -19,13 +19,12 @@ from connectors import (
     TaskTemplate,
     Unavailable,
 )
-
-from ._credentials import TOKEN_URL, ApplicationDefault, identity_for
-from ._job_request import KEY_LABEL, JobRequest, user_agent
-from ._rest import JobsApi, part
-from ._states import KNOWN_STATES, console_link, resource
-from ._tokens import TokenCache
-from .settings import BigQuerySettings, emulator_endpoint
+from connectors_bigquery._credentials import TOKEN_URL, ApplicationDefault, identity_for
+from connectors_bigquery._job_request import KEY_LABEL, JobRequest, user_agent
+from connectors_bigquery._rest import JobsApi, part
+from connectors_bigquery._states import KNOWN_STATES, console_link, resource
+from connectors_bigquery._tokens import TokenCache
+from connectors_bigquery.settings import BigQuerySettings, emulator_endpoint
 
 __all__ = ["BigQueryConnector", "BigQueryJob"]
 

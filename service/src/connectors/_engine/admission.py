@@ -8,8 +8,8 @@ from typing import Self
 
 import anyio
 
-from .options import EngineOptions
-from .outcome import AdmissionRefused
+from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import AdmissionRefused
 
 __all__ = ["Admission", "Slot"]
 

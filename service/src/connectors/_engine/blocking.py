@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
-from ..connector import is_blocking
+from connectors.connector import is_blocking
 
 __all__ = ["BlockingPools"]
 

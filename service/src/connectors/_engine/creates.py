@@ -7,15 +7,15 @@ from typing import cast
 
 from anyio.abc import TaskGroup
 
-from .._stores.store import State
-from ..connector import AsyncConnectorBase, ResourceMeta
-from ..errors import ConnectorError
-from .flights import Flight, Flights
-from .invocation import Invoker, now
-from .options import EngineOptions
-from .outcome import bug
-from .reservation import Reservations
-from .work import Work
+from connectors._engine.flights import Flight, Flights
+from connectors._engine.invocation import Invoker, now
+from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import bug
+from connectors._engine.reservation import Reservations
+from connectors._engine.work import Work
+from connectors._stores.store import State
+from connectors.connector import AsyncConnectorBase, ResourceMeta
+from connectors.errors import ConnectorError
 
 __all__ = ["Creates"]
 

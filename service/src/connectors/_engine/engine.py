@@ -13,29 +13,29 @@ from typing import Any, Protocol, Self, TypeVar, cast
 import anyio
 from anyio.abc import TaskGroup
 
-from .._registry import Registered, Registry
-from .._stores.store import Store, StoreUnavailable
-from ..connector import AsyncConnectorBase, ResourceMeta
-from ..context import Context
-from ..errors import Conflict, ConnectorError, NotFound, Unimplemented
-from ..http import HttpClient
-from ..models import LogPage, MetricResult, Phase, Resource
-from ..secrets import EnvironmentSecrets, FileSecrets, SecretSource, redact
-from .admission import Admission
-from .creates import Creates
-from .events import Observer
-from .fingerprint import fingerprint_of
-from .flights import Flight, Flights
-from .identity import key_of
-from .invocation import Invoker, now
-from .options import EngineOptions
-from .outcome import bug
-from .recorder import Call, Recorder
-from .requests import Caller, CreateRequest, JobRequest, StoredForms
-from .reservation import ANOTHER_REQUEST, Reservations
-from .shield import Shield
-from .sync_calls import SyncCalls
-from .work import Work
+from connectors._engine.admission import Admission
+from connectors._engine.creates import Creates
+from connectors._engine.events import Observer
+from connectors._engine.fingerprint import fingerprint_of
+from connectors._engine.flights import Flight, Flights
+from connectors._engine.identity import key_of
+from connectors._engine.invocation import Invoker, now
+from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import bug
+from connectors._engine.recorder import Call, Recorder
+from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
+from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
+from connectors._engine.shield import Shield
+from connectors._engine.sync_calls import SyncCalls
+from connectors._engine.work import Work
+from connectors._registry import Registered, Registry
+from connectors._stores.store import Store, StoreUnavailable
+from connectors.connector import AsyncConnectorBase, ResourceMeta
+from connectors.context import Context
+from connectors.errors import Conflict, ConnectorError, NotFound, Unimplemented
+from connectors.http import HttpClient
+from connectors.models import LogPage, MetricResult, Phase, Resource
+from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource, redact
 
 __all__ = ["Engine"]
 

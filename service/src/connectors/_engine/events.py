@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..context import Protocol
-from ..models import Phase, TaskExecutionId
+from connectors.context import Protocol
+from connectors.models import Phase, TaskExecutionId
 
 __all__ = ["CallEvent", "Observer", "Operation"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from .requests import CreateRequest
+from connectors._engine.requests import CreateRequest
 
 __all__ = ["fingerprint_of"]
 

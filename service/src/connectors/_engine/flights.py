@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from ..errors import ConnectorError, DeadlineExceeded, Unavailable
-from .outcome import bug
-from .work import Work
+from connectors._engine.outcome import bug
+from connectors._engine.work import Work
+from connectors.errors import ConnectorError, DeadlineExceeded, Unavailable
 
 __all__ = ["Flight", "Flights"]
 

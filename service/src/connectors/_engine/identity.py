@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
-from .requests import CreateRequest
+from connectors._engine.requests import CreateRequest
 
 __all__ = ["key_of"]
 

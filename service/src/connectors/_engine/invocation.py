@@ -9,17 +9,17 @@ from typing import Any
 
 import anyio
 
-from .._registry import Registered
-from ..context import Context
-from ..errors import ConnectorError, DeadlineExceeded
-from ..http import HttpClient
-from ..models import TaskExecutionMetadata
-from ..secrets import RequestSecrets, Secrets, SecretSource
-from .blocking import BlockingPools
-from .options import EngineOptions
-from .outcome import bug
-from .requests import Caller
-from .retry import retrying
+from connectors._engine.blocking import BlockingPools
+from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import bug
+from connectors._engine.requests import Caller
+from connectors._engine.retry import retrying
+from connectors._registry import Registered
+from connectors.context import Context
+from connectors.errors import ConnectorError, DeadlineExceeded
+from connectors.http import HttpClient
+from connectors.models import TaskExecutionMetadata
+from connectors.secrets import RequestSecrets, Secrets, SecretSource
 
 __all__ = ["Invoker"]
 

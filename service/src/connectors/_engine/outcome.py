@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 
-from .. import errors
+from connectors import errors
 
 __all__ = ["AdmissionRefused", "ConnectorBug", "bug", "status_of"]
 

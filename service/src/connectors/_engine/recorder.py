@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..errors import ConnectorError
-from ..models import Phase, TaskExecutionId
-from ..secrets import redact
-from .events import CallEvent, Observer, Operation
-from .invocation import now
-from .outcome import ConnectorBug, bug, status_of
-from .requests import Caller
+from connectors._engine.events import CallEvent, Observer, Operation
+from connectors._engine.invocation import now
+from connectors._engine.outcome import ConnectorBug, bug, status_of
+from connectors._engine.requests import Caller
+from connectors.errors import ConnectorError
+from connectors.models import Phase, TaskExecutionId
+from connectors.secrets import redact
 
 __all__ = ["Call", "Recorder"]
 

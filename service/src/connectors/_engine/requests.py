@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..context import Protocol
-from ..models import Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
+from connectors.context import Protocol
+from connectors.models import Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
 __all__ = ["Caller", "CreateRequest", "JobRequest", "StoredForms"]
 

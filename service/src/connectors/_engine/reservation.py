@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup
 
-from .._stores.store import Claim, State, Store, StoreUnavailable
-from ..errors import Conflict, DeadlineExceeded
-from .work import Work
+from connectors._engine.work import Work
+from connectors._stores.store import Claim, State, Store, StoreUnavailable
+from connectors.errors import Conflict, DeadlineExceeded
 
 __all__ = ["ANOTHER_REQUEST", "Reservations"]
 

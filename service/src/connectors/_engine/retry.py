@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from ..errors import ConnectorError
+from connectors.errors import ConnectorError
 
 __all__ = ["retrying"]
 

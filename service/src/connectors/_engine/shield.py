@@ -11,9 +11,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import ConnectorError
-from ..models import Phase, Resource, TaskCategory
-from .outcome import status_of
+from connectors._engine.outcome import status_of
+from connectors.errors import ConnectorError
+from connectors.models import Phase, Resource, TaskCategory
 
 __all__ = ["Shield"]
 

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 
 from anyio.abc import TaskGroup
 
-from .._registry import Registered
-from .._stores.store import State, StoreUnavailable
-from ..connector import ResourceMeta
-from ..errors import ConnectorError
-from ..models import Phase, Resource
-from ..secrets import redact
-from .admission import Admission
-from .flights import Flight, Flights
-from .invocation import Invoker, now
-from .options import EngineOptions
-from .outcome import AdmissionRefused, bug, status_of
-from .requests import Caller, StoredForms
-from .reservation import Reservations
-from .work import Work
+from connectors._engine.admission import Admission
+from connectors._engine.flights import Flight, Flights
+from connectors._engine.invocation import Invoker, now
+from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import AdmissionRefused, bug, status_of
+from connectors._engine.requests import Caller, StoredForms
+from connectors._engine.reservation import Reservations
+from connectors._engine.work import Work
+from connectors._registry import Registered
+from connectors._stores.store import State, StoreUnavailable
+from connectors.connector import ResourceMeta
+from connectors.errors import ConnectorError
+from connectors.models import Phase, Resource
+from connectors.secrets import redact
 
 __all__ = ["SyncCalls", "SyncJob"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .._registry import Registered
-from .admission import Slot
-from .requests import CreateRequest
+from connectors._engine.admission import Slot
+from connectors._engine.requests import CreateRequest
+from connectors._registry import Registered
 
 __all__ = ["Work"]
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from ..secrets import redact
+from connectors.secrets import redact
 
 if TYPE_CHECKING:
-    from .._engine.events import CallEvent
-    from .._registry import Registry
+    from connectors._engine.events import CallEvent
+    from connectors._registry import Registry
 
 __all__ = ["ConsoleFormatter", "JsonFormatter", "configure", "log_call", "log_registry"]
 

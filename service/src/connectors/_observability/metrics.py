@@ -26,8 +26,8 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from .._engine.events import CallEvent
-    from .._registry import LoadFailure
+    from connectors._engine.events import CallEvent
+    from connectors._registry import LoadFailure
 
 __all__ = ["Metrics"]
 

@@ -6,9 +6,9 @@ arguments that returns one of these or several. What cannot be used becomes a :c
 Nothing is registered by an import's side effect. This package starts no connector and calls none.
 """
 
-from .plugin_settings import PluginSetting
-from .records import LoadFailure, Registered, Selection, describe, one_line
-from .registry import GROUP, Registry, installed_entry_points
+from connectors._registry.plugin_settings import PluginSetting
+from connectors._registry.records import LoadFailure, Registered, Selection, describe, one_line
+from connectors._registry.registry import GROUP, Registry, installed_entry_points
 
 __all__ = [
     "GROUP",

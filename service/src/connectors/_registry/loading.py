@@ -10,10 +10,10 @@ from typing import Any, Literal
 import importlib_metadata
 from pydantic import TypeAdapter
 
-from ..connector import AsyncConnectorBase, ConnectorBase, ResourceMeta, SyncConnectorBase
-from ..models import TaskCategory
-from .plugin_settings import BadSetting, PluginSetting, validate
-from .records import LoadFailure, Registered, describe, one_line
+from connectors._registry.plugin_settings import BadSetting, PluginSetting, validate
+from connectors._registry.records import LoadFailure, Registered, describe, one_line
+from connectors.connector import AsyncConnectorBase, ConnectorBase, ResourceMeta, SyncConnectorBase
+from connectors.models import TaskCategory
 
 __all__ = ["distribution_name", "load"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ..connector import AsyncConnectorBase, SyncConnectorBase
-from ..models import TaskCategory
+from connectors.connector import AsyncConnectorBase, SyncConnectorBase
+from connectors.models import TaskCategory
 
 __all__ = ["LoadFailure", "Registered", "Selection", "describe", "one_line"]
 

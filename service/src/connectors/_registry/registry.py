@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import importlib_metadata
 
-from ..errors import NotFound
-from ..models import TaskCategory
-from .loading import distribution_name, load
-from .plugin_settings import PluginSetting
-from .records import LoadFailure, Registered, Selection
+from connectors._registry.loading import distribution_name, load
+from connectors._registry.plugin_settings import PluginSetting
+from connectors._registry.records import LoadFailure, Registered, Selection
+from connectors.errors import NotFound
+from connectors.models import TaskCategory
 
 __all__ = ["GROUP", "Registry", "installed_entry_points"]
 

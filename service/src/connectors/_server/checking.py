@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._registry import Registry
-from .._settings import Settings
-from ..http import HttpClient
-from .discovery import discover, mistakes
-from .starting import StartError, close_connectors, start_connectors, start_store
+from connectors._registry import Registry
+from connectors._server.discovery import discover, mistakes
+from connectors._server.starting import StartError, close_connectors, start_connectors, start_store
+from connectors._settings import Settings
+from connectors.http import HttpClient
 
 __all__ = ["Finding", "check"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._registry import Registry, installed_entry_points
-from .._settings import Settings, SettingsError, notices, plugin_settings
+from connectors._registry import Registry, installed_entry_points
+from connectors._settings import Settings, SettingsError, notices, plugin_settings
 
 __all__ = ["discover", "mistakes", "refuse_bad_settings"]
 

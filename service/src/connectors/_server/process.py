@@ -9,10 +9,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from .._registry import Registry
-from .._settings import Settings
-from .server import Addresses, Server
-from .starting import version
+from connectors._registry import Registry
+from connectors._server.server import Addresses, Server
+from connectors._server.starting import version
+from connectors._settings import Settings
 
 __all__ = ["serve"]
 

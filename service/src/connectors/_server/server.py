@@ -10,20 +10,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from .._engine.engine import Engine
-from .._observability.http_endpoint import Answer, HttpEndpoint, Page, text
-from .._observability.logs import log_call, log_registry
-from .._observability.metrics import Metrics
-from .._registry import LoadFailure, Registry
-from .._settings import Settings
-from .._wire.health import Health
-from .._wire.routes import SERVICES, routes
-from .._wire.status import Status
-from .._wire.stored_forms import MessageForms
-from .._wire.transport import GrpcServer, Limits
-from ..http import HttpClient
-from .discovery import mistakes
-from .starting import StartError, close_connectors, listen, start_connectors, start_store, version
+from connectors._engine.engine import Engine
+from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, text
+from connectors._observability.logs import log_call, log_registry
+from connectors._observability.metrics import Metrics
+from connectors._registry import LoadFailure, Registry
+from connectors._server.discovery import mistakes
+from connectors._server.starting import StartError, close_connectors, listen, start_connectors, start_store, version
+from connectors._settings import Settings
+from connectors._wire.health import Health
+from connectors._wire.routes import SERVICES, routes
+from connectors._wire.status import Status
+from connectors._wire.stored_forms import MessageForms
+from connectors._wire.transport import GrpcServer, Limits
+from connectors.http import HttpClient
 
 __all__ = ["Addresses", "Server"]
 

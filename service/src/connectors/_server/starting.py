@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import importlib_metadata
 
-from .._registry import LoadFailure, Registered, Registry, describe, one_line
-from .._stores import Store, StoreUnavailable, open_store
-from ..http import HttpClient
-from ..models import TaskCategory
+from connectors._registry import LoadFailure, Registered, Registry, describe, one_line
+from connectors._stores import Store, StoreUnavailable, open_store
+from connectors.http import HttpClient
+from connectors.models import TaskCategory
 
 __all__ = ["StartError", "close_connectors", "listen", "start_connectors", "start_store", "version"]
 

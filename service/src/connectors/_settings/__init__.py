@@ -5,9 +5,9 @@ Nothing else in the project reads a setting from anywhere, but for the platforms
 read.
 """
 
-from .loading import load
-from .plugins import notices, plugin_settings
-from .settings import Settings
-from .sources import FILE_ONLY, SettingsError, flag_of
+from connectors._settings.loading import load
+from connectors._settings.plugins import notices, plugin_settings
+from connectors._settings.settings import Settings
+from connectors._settings.sources import FILE_ONLY, SettingsError, flag_of
 
 __all__ = ["FILE_ONLY", "Settings", "SettingsError", "flag_of", "load", "notices", "plugin_settings"]

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from .._registry.plugin_settings import expectation
-from .settings import LimitsOfConnector, Settings
-from .sources import ConfigFile, Environment, SettingsError, flag_of, nearest, variable_of
+from connectors._registry.plugin_settings import expectation
+from connectors._settings.settings import LimitsOfConnector, Settings
+from connectors._settings.sources import ConfigFile, Environment, SettingsError, flag_of, nearest, variable_of
 
 __all__ = ["load"]
 

@@ -6,9 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from .._registry import PluginSetting
-from .settings import Settings
-from .sources import FILE_ONLY, PREFIX, ConfigFile, Environment, SettingsError, nearest
+from connectors._registry import PluginSetting
+from connectors._settings.settings import Settings
+from connectors._settings.sources import FILE_ONLY, PREFIX, ConfigFile, Environment, SettingsError, nearest
 
 __all__ = ["notices", "plugin_settings"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from .._engine.options import ConnectorLimits, EngineOptions
-from .._registry import Selection
-from .sources import ConfigFile, Environment
+from connectors._engine.options import ConnectorLimits, EngineOptions
+from connectors._registry import Selection
+from connectors._settings.sources import ConfigFile, Environment
 
 __all__ = ["LimitsOfConnector", "Settings"]
 

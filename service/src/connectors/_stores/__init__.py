@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .opening import open_store
-from .store import Claim, Payload, Record, State, Store, StoreUnavailable
+from connectors._stores.opening import open_store
+from connectors._stores.store import Claim, Payload, Record, State, Store, StoreUnavailable
 
 __all__ = ["Claim", "Payload", "Record", "State", "Store", "StoreUnavailable", "open_store"]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from .records import RecordStore, Row, Rule
-from .store import Payload, Record
+from connectors._stores.records import RecordStore, Row, Rule
+from connectors._stores.store import Payload, Record
 
 __all__ = ["MemoryStore", "from_url"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from .store import Store
+from connectors._stores.store import Store
 
 __all__ = ["open_store"]
 

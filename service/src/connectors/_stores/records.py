@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from .store import Claim, Record, State, Store
+from connectors._stores.store import Claim, Record, State, Store
 
 __all__ = ["RecordStore", "Row", "Rule"]
 

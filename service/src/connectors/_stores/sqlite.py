@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from .records import RecordStore, Rule
-from .sqlite_batch import Work
-from .sqlite_file import open_database
-from .sqlite_writer import SqliteWriter
-from .store import Payload, Record
+from connectors._stores.records import RecordStore, Rule
+from connectors._stores.sqlite_batch import Work
+from connectors._stores.sqlite_file import open_database
+from connectors._stores.sqlite_writer import SqliteWriter
+from connectors._stores.store import Payload, Record
 
 __all__ = ["SqliteStore", "default_path", "from_url"]
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .records import Row, Rule
-from .store import Payload, State
+from connectors._stores.records import Row, Rule
+from connectors._stores.store import Payload, State
 
 __all__ = ["LIMIT", "LOOKUPS", "Batch", "Work"]
 

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from .store import StoreUnavailable
+from connectors._stores.store import StoreUnavailable
 
 __all__ = ["MIGRATIONS", "open_database"]
 

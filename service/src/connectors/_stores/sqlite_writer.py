@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from .sqlite_batch import LIMIT, Batch, Work
-from .store import StoreUnavailable
+from connectors._stores.sqlite_batch import LIMIT, Batch, Work
+from connectors._stores.store import StoreUnavailable
 
 __all__ = ["SqliteWriter"]
 

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import Unavailable
+from connectors.errors import Unavailable
 
 __all__ = ["Claim", "Payload", "Record", "State", "Store", "StoreUnavailable"]
 
