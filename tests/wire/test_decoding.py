@@ -202,6 +202,21 @@ def test_a_known_field_of_another_wire_type_is_refused() -> None:
         parse(admin.GetTaskRequest, b"\x10\x01")
 
 
+@pytest.mark.parametrize(("first", "last"), [(b"\x10\x01", b"\x1a\x01x"), (b"\x1a\x01x", b"\x10\x01")])
+def test_of_two_members_of_a_oneof_the_last_one_stays(first: bytes, last: bytes) -> None:
+    # partition_size_value: `unpartitioned` has number 2, `partition_size` 3
+    message = parse(core.GpuAccelerator, first + last)
+    assert [message.unpartitioned, message.partition_size].count(None) == 1
+    assert serialise(message) == last
+
+
+@pytest.mark.parametrize("data", [b"\x8a\x80\x80\x80\x80\x00\x01a", b"\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"])
+def test_a_field_number_in_more_bytes_than_it_can_take_is_refused(data: bytes) -> None:
+    for read in (parse, check):
+        with pytest.raises(Malformed, match=r"flyteidl\.admin\.GetAgentRequest"):
+            read(admin.GetAgentRequest, data)
+
+
 def test_a_field_that_a_later_release_added_is_kept() -> None:
     data = b"\xa2\x06\x03new" + serialise(admin.GetAgentRequest(name="a"))
     assert parse(admin.GetAgentRequest, data).name == "a"

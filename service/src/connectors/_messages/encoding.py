@@ -26,7 +26,7 @@ def _write(message: Any, plan: Plan) -> bytearray:
     for field in plan.fields:
         kind, name = field.kind, field.name
         value = values[name]
-        if value is None or not (value or field.present or kind == Kind.MESSAGE or _is_negative_zero(value)):
+        if value is None or not (value or field.present or kind == Kind.MESSAGE):
             continue
         if kind == Kind.TEXT:
             _lengthy(out, field.key, value.encode())
@@ -94,7 +94,3 @@ def _varint(value: int, field: Field) -> bytes:
 def _fixed(value: Any, field: Field) -> bytes:
     packed: bytes = field.detail.pack(value)
     return packed
-
-
-def _is_negative_zero(value: Any) -> bool:
-    return isinstance(value, float) and str(value) == "-0.0"
