@@ -89,6 +89,12 @@ def test_zero_values_are_values(protocol: Protocol) -> None:
     assert to_native(protocol.ours(protocol.primitive(datetime={}))) == datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def test_a_blob_of_a_dimensionality_from_a_later_release_is_a_single_one(protocol: Protocol) -> None:
+    metadata = protocol.literals.BlobMetadata(type={"dimensionality": 7})
+    theirs = protocol.scalar(blob=protocol.literals.Blob(metadata=metadata, uri="s3://b/k"))
+    assert to_native(protocol.ours(theirs)) == models.Blob("s3://b/k", dimensionality="single")
+
+
 def test_references_without_their_metadata_are_read(protocol: Protocol) -> None:
     literals = protocol.literals
     assert to_native(protocol.ours(protocol.scalar(blob=literals.Blob(uri="s3://b/k")))) == models.Blob("s3://b/k")

@@ -268,7 +268,7 @@ class _Encoder:
         try:
             result = self.literal(value, variant, depth, exact)
         except Fault as fault:
-            result = fault
+            result = fault.with_traceback(None)  # a kept traceback would keep every frame with its values
         if isinstance(value, list | tuple | Mapping):
             self._trials[key] = (value, result)  # the value, because an id is its own only while it lives
         return result
