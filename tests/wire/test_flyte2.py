@@ -23,6 +23,7 @@ from flyteidl2.task import common_pb2
 from connectors import Context, LogPage, Phase, RateLimited, Resource, ResourceError, TaskLog
 from connectors._engine.options import EngineOptions
 from connectors._stores.memory import MemoryStore
+from connectors._stores.store import Payload, StoreUnavailable
 from connectors._wire.stored_forms import MessageForms
 from tests.wire.connectors_for_tests import Served, log_line, serving
 
@@ -252,6 +253,43 @@ async def test_an_error_of_a_sync_call_is_a_phase_of_its_job(served: Served, stu
     resource = await stubs.ended(await stubs.create(create_request("echo")))
     assert resource.phase == Phases.RETRYABLE_FAILED
     assert "the model is busy" in resource.message
+
+
+async def test_a_result_that_no_literal_holds_fails_its_job_and_is_not_run_again(served: Served, stubs: Stubs) -> None:
+    served.echo.answer = lambda _: Resource(Phase.SUCCEEDED, outputs={"o0": object()})
+    meta = await stubs.create(create_request("echo"))
+    resource = await stubs.ended(meta)
+    assert resource.phase == Phases.FAILED
+    assert "error id" in resource.message
+    assert await stubs.ended(meta) == resource
+    assert len(served.echo.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "meanwhile"), [(Phase.SUCCEEDED, Phases.RUNNING), (Phase.RETRYABLE_FAILED, Phases.RETRYABLE_FAILED)]
+)
+async def test_a_poll_is_answered_while_the_store_is_down(phase: Phase, meanwhile: int) -> None:
+    store = FragileStore()
+    async with serving(store=store) as served:
+        stubs = Stubs(served)
+        outputs = {"o0": "x"} if phase is Phase.SUCCEEDED else None
+        served.echo.answer = lambda _: Resource(phase, outputs=outputs)
+        meta = await stubs.create(create_request("echo"))
+        before = await stubs.ended(meta)
+        store.is_down = True
+        assert (await stubs.get(meta, "echo")).phase == meanwhile
+        assert served.events[-1].shielded
+        store.is_down = False
+        assert await stubs.get(meta, "echo") == before
+
+
+class FragileStore(MemoryStore):
+    is_down = False
+
+    async def load(self, key: str, kind: Payload) -> bytes | None:
+        if self.is_down:
+            raise StoreUnavailable
+        return await super().load(key, kind)
 
 
 async def test_a_deleted_sync_call_is_aborted(served: Served, stubs: Stubs) -> None:

@@ -174,7 +174,13 @@ class Engine:
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
-                resource = await self._sync.poll_job(registered, request.caller, request.meta, until=until)
+                try:
+                    resource = await self._sync.poll_job(registered, request.caller, request.meta, until=until)
+                    if resource.outputs is None:  # results are remembered by the store alone: they may be large
+                        resource = self._shield.answer(request.category, request.meta, resource)
+                except StoreUnavailable as error:
+                    call.hidden = error
+                    resource = self._shield.hide(request.category, request.meta, error, now=now())
             else:
                 job = _decode(registered, request.meta)
                 resource = await self._get(registered, request, job, call, until)

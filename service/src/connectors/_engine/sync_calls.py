@@ -188,6 +188,10 @@ class SyncCalls:
         if not isinstance(answer, Resource) or not answer.phase.is_terminal:
             got = answer.phase.name if isinstance(answer, Resource) else type(answer).__name__
             raise bug(work.task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
+        try:
+            self._forms.encode_result(answer)
+        except (TypeError, ValueError) as error:  # here, where it ends the call: a job would be run again and again
+            raise bug(work.task_type, "do", error) from error
         return answer
 
     async def _keep(self, key: str, resource: Resource) -> bool:
