@@ -135,7 +135,7 @@ async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> 
 )
 async def test_a_meta_that_does_not_decode_is_refused_by_name(bench: Bench, meta: bytes) -> None:
     async with bench.engine() as engine:
-        with pytest.raises(InvalidRequest, match="resource.meta"):
+        with pytest.raises(InvalidRequest, match=r"resource.meta"):
             await engine.get(job_request(meta))
     assert bench.acme.gets == 0
 

@@ -98,7 +98,7 @@ def test_a_store_that_is_not_used_is_not_imported() -> None:
 import sys
 from connectors._stores import open_store
 open_store("memory://")
-sys.exit(",".join(name for name in sys.modules if "sqlite" in name))
+sys.exit(",".join(name for name in sys.modules if name.startswith("connectors._stores.sqlite")))
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == ""
