@@ -19,12 +19,14 @@ from connectors import (
     Phase,
     RateLimited,
     Resource,
+    TaskCategory,
     Unauthenticated,
     Unavailable,
     Unimplemented,
 )
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
+from connectors._engine.shield import Shield
 from tests.engine.harness import Bench, Job, job_request
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +130,29 @@ async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> 
     async with bench.engine() as engine:
         assert (await engine.get(job_request(META))).phase is Phase.RUNNING
     assert bench.events[-1].error_id
+
+
+async def test_a_result_that_no_backend_takes_fails_with_the_reason(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.SUCCEEDED, outputs={"o0": "x" * 2_000})
+    async with bench.engine(answer_max_bytes=1_000) as engine:
+        resource = await engine.get(job_request(META))
+    assert resource.phase is Phase.FAILED
+    assert "1000" in resource.message
+
+
+async def test_too_much_beside_a_phase_is_left_out(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.QUEUED, message="m" * 5_000)
+    async with bench.engine(answer_max_bytes=1_000) as engine:
+        assert await engine.get(job_request(META)) == Resource(Phase.QUEUED, "m" * 1_000)
+
+
+def test_what_is_remembered_is_bounded_in_bytes() -> None:
+    shield, category = Shield(), TaskCategory("acme")
+    for number in range(3):
+        done = Resource(Phase.SUCCEEDED, str(number))
+        shield.answer(category, str(number).encode(), done, size=30 * 1024 * 1024)
+    phases = [shield.hide(category, str(number).encode(), Unavailable(), now=0).phase for number in (2, 1, 0)]
+    assert phases == [Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.RUNNING]
 
 
 @pytest.mark.parametrize(

@@ -196,10 +196,7 @@ class Engine:
                 raise bug(
                     request.category.name, "get", TypeError(f"get returned {type(answer).__name__}, not Resource")
                 )
-            if answer.outputs is not None or answer.custom_info is not None:
-                self._forms.encode_result(
-                    answer
-                )  # what cannot be written is the connector's fault, and hidden like any other
+            size = len(self._forms.encode_result(answer))  # what cannot be written is a bug, and hidden like any other
         except NotFound as error:
             gone = Resource(Phase.FAILED, redact(error.message))
             return self._shield.answer(request.category, request.meta, gone)
@@ -207,10 +204,13 @@ class Engine:
             error.message = redact(error.message)
             call.hidden = error
             return self._shield.hide(request.category, request.meta, error, now=now())
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - the connector may have put anything into its answer
             call.hidden = bug(request.category.name, "get", error)
             return self._shield.hide(request.category, request.meta, call.hidden, now=now())
-        return self._shield.answer(request.category, request.meta, answer)
+        if size > self._options.answer_max_bytes:
+            answer = _too_large(answer, size, self._options.answer_max_bytes)
+            size = 0
+        return self._shield.answer(request.category, request.meta, answer, size=size)
 
     async def delete(self, request: JobRequest) -> None:
         """Cancel the job; one that is over or missing is no error."""
@@ -309,6 +309,14 @@ class Engine:
                     await anyio.sleep(_SWEEP_PAUSE)
             except StoreUnavailable as error:
                 log.warning("old records could not be swept: %s", error.message)
+
+
+def _too_large(answer: Resource, size: int, most: int) -> Resource:
+    """A poll that the backend cannot take counts as failed, and the sixth loses the task: better to fail with a reason."""
+    if not answer.phase.is_terminal:
+        return Resource(answer.phase, answer.message[:1_000])
+    text = f"the result takes {size} bytes, and a backend takes {most} in one message: write it under output_prefix"
+    return Resource(Phase.FAILED, text)
 
 
 def _fingerprint(request: CreateRequest) -> str:

@@ -50,6 +50,8 @@ class EngineOptions:
     """How long a sync connector's result is kept."""
     result_max_bytes: int = 1024 * 1024
     """A larger result is not kept: the call is made again."""
+    answer_max_bytes: int = 4 * 1024 * 1024 - 64 * 1024
+    """A larger resource does not fit into the 4 MiB that gRPC clients take by default."""
     store_retention: float = 7 * 86_400.0
     limits: ConnectorLimits = ConnectorLimits()
     per_connector: Mapping[str, ConnectorLimits] = field(default_factory=dict)

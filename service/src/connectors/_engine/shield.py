@@ -18,6 +18,7 @@ from connectors.models import Phase, Resource, TaskCategory
 __all__ = ["Shield"]
 
 _REMEMBERED = 16_384
+_REMEMBERED_BYTES = 64 * 1024 * 1024
 
 _Job = tuple[TaskCategory, bytes]
 
@@ -26,25 +27,34 @@ _Job = tuple[TaskCategory, bytes]
 class _Known:
     phase: Phase = Phase.RUNNING
     terminal: Resource | None = None
+    size: int = 0
     fault_since: float | None = None
     faults: int = 0
 
 
 class Shield:
-    """What is known of the jobs that were polled last; the longest unasked of 16,384 is forgotten first."""
+    """What is known of the jobs that were polled last; beyond 16,384 jobs or 64 MiB of results, the longest unasked is
+    forgotten first.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Job, _Known] = OrderedDict()
+        self._size = 0
 
-    def answer(self, category: TaskCategory, meta: bytes, resource: Resource) -> Resource:
-        """Take note of the platform's answer, and return what the backend is told."""
+    def answer(self, category: TaskCategory, meta: bytes, resource: Resource, *, size: int = 0) -> Resource:
+        """Take note of the platform's answer, and return what the backend is told.
+
+        :param size: the resource's, in bytes.
+        """
         known = self._of(category, meta)
         known.fault_since, known.faults = None, 0
         if known.terminal is not None and not resource.phase.is_terminal:
             return known.terminal
         known.phase = resource.phase
         if resource.phase.is_terminal:
-            known.terminal = resource
+            self._size += size - known.size
+            known.terminal, known.size = resource, size
+            self._forget_what_is_too_much()
         return resource
 
     def hide(self, category: TaskCategory, meta: bytes, error: ConnectorError, *, now: float) -> Resource:
@@ -67,17 +77,17 @@ class Shield:
         }
         return replace(Resource(known.phase), message=error.message, custom_info={"fault": fault})
 
-    def forget(self, category: TaskCategory, meta: bytes) -> None:
-        """The job was deleted."""
-        self._known.pop((category, meta), None)
-
     def _of(self, category: TaskCategory, meta: bytes) -> _Known:
         job = (category, meta)
         known = self._known.get(job)
         if known is None:
             known = self._known[job] = _Known()
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+            self._forget_what_is_too_much()
         else:
             self._known.move_to_end(job)
         return known
+
+    def _forget_what_is_too_much(self) -> None:
+        while len(self._known) > _REMEMBERED or (self._size > _REMEMBERED_BYTES and len(self._known) > 1):
+            _, known = self._known.popitem(last=False)
+            self._size -= known.size
