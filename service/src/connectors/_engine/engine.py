@@ -312,7 +312,7 @@ class Engine:
 
 
 def _too_large(answer: Resource, size: int, most: int) -> Resource:
-    """A poll that the backend cannot take counts as failed, and the sixth loses the task: better to fail with a reason."""
+    """A poll that the backend cannot take counts as failed, and the sixth loses the task: better fail with a reason."""
     if not answer.phase.is_terminal:
         return Resource(answer.phase, answer.message[:1_000])
     text = f"the result takes {size} bytes, and a backend takes {most} in one message: write it under output_prefix"
