@@ -313,6 +313,14 @@ async def test_a_client_stream_is_received_to_its_end(channel: grpc.aio.Channel)
     assert await stream_unary(channel, "/t.T/Total")(parts()) == b"%d" % (20 * MIB)
 
 
+async def test_a_client_stream_of_many_messages_is_not_stopped_by_the_window(channel: grpc.aio.Channel) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(1500):
+            yield b"x" * 15_000
+
+    assert await stream_unary(channel, "/t.T/Total")(parts()) == b"%d" % (1500 * 15_000)
+
+
 async def test_a_server_stream_is_sent_to_its_end(channel: grpc.aio.Channel) -> None:
     numbers = [message async for message in unary_stream(channel, "/t.T/Count")(b"500")]
     assert numbers == [b"%d" % number for number in range(500)]

@@ -129,6 +129,9 @@ async def test_a_call_sent_before_the_client_saw_the_goaway_is_served(served: Se
         await client.read_until_goaway(1)
         late = client.request(message(b"late"), path="/t.T/Quick")
         await client.confirm_ping()
+        await client.round_trip()
+        await client.round_trip()
+        assert len(client.goaways) == 2  # at once, not when the time allowed for the ping is over
         answer = await client.answer(late)
         assert (answer.status, answer.data) == (Status.OK, message(b"late"))
         assert (await client.read_until_goaway(2)).last_stream_id == late

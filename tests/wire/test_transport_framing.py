@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 from urllib.parse import unquote
@@ -55,6 +56,18 @@ def test_a_message_of_exactly_the_limit_is_taken() -> None:
 def test_a_length_over_the_limit_is_refused_at_its_prefix() -> None:
     with pytest.raises(Refusal, match="the message is 11 bytes, the limit is 10"):
         MessageReader(10).feed(message(b"x" * 11)[:5])
+
+
+def test_a_small_message_that_expands_to_a_huge_one_costs_no_more_memory_than_the_limit() -> None:
+    bomb = message(gzip.compress(bytes(64 * 1024 * 1024)), 1)
+    reader = MessageReader(100_000, "gzip")
+    tracemalloc.start()
+    try:
+        with pytest.raises(Refusal, match="over the limit of 100000 bytes once decompressed"):
+            reader.feed(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_message_cut_at_any_byte_is_refused_at_the_end() -> None:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.anyio
 
 UNARY = "/test.Echo/Unary"
 STREAM = "/test.Echo/Stream"
+SLOW = "/test.Echo/Slow"
 HELD = "/test.Echo/Held"
 LIMIT = 1000
 
@@ -36,6 +37,11 @@ class Handlers:
         while (found := await call.receive()) is not None:
             self.requests.append(found)
             await call.send(found)
+
+    async def slow(self, call: Call) -> None:
+        await self.go.wait()
+        while (found := await call.receive()) is not None:
+            self.requests.append(found)
 
     async def hold(self, call: Call, request: bytes) -> bytes:
         self.held.set()
@@ -57,6 +63,7 @@ async def served(handlers: Handlers) -> AsyncIterator[Served]:
     routes = {
         UNARY: unary(handlers.echo),
         STREAM: Route(handlers.stream, client_streaming=True, server_streaming=True),
+        SLOW: Route(handlers.slow, client_streaming=True, server_streaming=True),
         HELD: unary(handlers.hold),
     }
     async with serving(routes, Limits(max_message_bytes=LIMIT, max_header_list_bytes=2000)) as running:
@@ -234,6 +241,22 @@ async def test_the_window_survives_data_that_nobody_reads(client: RawClient) -> 
         await client.round_trip()
         client.answers[stream_id].reset = None
     await still_serves(client)
+
+
+async def test_messages_that_wait_for_their_handler_hold_the_callers_window(
+    client: RawClient, handlers: Handlers
+) -> None:
+    stream_id = client.request(message(b"x" * LIMIT) * 3000, path=SLOW, end=False)
+    await client.round_trip()
+    await client.round_trip()
+    assert client.credit.get(stream_id, 0) == 0
+    handlers.go.set()
+    await client.round_trip()
+    await client.round_trip()
+    assert client.credit[stream_id] > 0
+    client.data(stream_id, b"", end=True)
+    assert (await client.answer(stream_id)).status is Status.OK
+    assert len(handlers.requests) == 3000
 
 
 async def test_empty_data_frames_inside_a_message_change_nothing(client: RawClient) -> None:

@@ -126,6 +126,7 @@ class RawClient:
         self.goaways: list[GoAwayFrame] = []
         self.pings: list[bytes] = []
         self.settings: dict[int, int] = {}
+        self.credit: dict[int, int] = {}
 
     def request(
         self,
@@ -256,6 +257,8 @@ class RawClient:
             self.settings |= frame.settings
             if self.confirms:
                 self.write(SettingsFrame(0, flags=["ACK"]))
+        elif isinstance(frame, WindowUpdateFrame):
+            self.credit[stream_id] = self.credit.get(stream_id, 0) + frame.window_increment
         elif isinstance(frame, PingFrame):
             if "ACK" in frame.flags:
                 self.pings.append(frame.opaque_data)
