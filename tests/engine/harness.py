@@ -94,6 +94,9 @@ async def _awaited(answer: Any) -> Any:
 class JsonForms(StoredForms):
     """Payloads as JSON: the engine does not mind which form the wire chose."""
 
+    def fit(self, resource: Resource, declared: Mapping[str, Any]) -> Resource:
+        return resource
+
     def encode_result(self, resource: Resource) -> bytes:
         return json.dumps([resource.phase.name, resource.message, resource.outputs]).encode()
 

@@ -16,15 +16,17 @@ from connectors import (
     DeadlineExceeded,
     InvalidRequest,
     NotFound,
+    Phase,
     RateLimited,
     TaskExecutionMetadata,
     Unavailable,
 )
+from connectors._engine.engine import Engine
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import AdmissionRefused, ConnectorBug
 from connectors._engine.requests import Caller
 from connectors._stores.store import State
-from tests.engine.harness import Bench, Job, create_request
+from tests.engine.harness import Bench, Job, create_request, job_request
 
 pytestmark = pytest.mark.anyio
 
@@ -236,6 +238,52 @@ async def test_no_try_starts_after_the_caller_s_time(bench: Bench) -> None:
     assert asyncio.get_running_loop().time() < 1
 
 
+async def test_tries_go_on_while_the_most_patient_caller_waits(bench: Bench) -> None:
+    bench.acme.on_create = Script(*[RateLimited(retry_after=4)] * 3, None)
+    async with bench.engine() as engine:
+        hasty = asyncio.create_task(engine.create(create_request(caller=in_seconds(10))))
+        await anyio.lowlevel.checkpoint()
+        assert await engine.create(create_request(caller=in_seconds(30)))
+        with pytest.raises(DeadlineExceeded):
+            await hasty
+
+
+async def test_a_refusal_is_no_proof_where_an_earlier_try_is_unknown(bench: Bench) -> None:
+    bench.acme.on_create = Script(ConnectorError("broken off"), InvalidRequest("not like this"))
+    async with bench.engine() as engine:
+        for error in (ConnectorError, InvalidRequest):
+            with pytest.raises(error):
+                await engine.create(create_request())
+    record = await bench.store.find(bench.acme.keys[0])
+    assert record is not None
+    assert record.state is State.UNKNOWN
+
+
+async def test_no_deadline_is_longer_than_the_maximum(bench: Bench) -> None:
+    bench.acme.on_create = lambda ctx: anyio.sleep(10_000)
+    async with bench.engine(max_timeout=20, create_timeout=500) as engine:
+        with pytest.raises(DeadlineExceeded):
+            await engine.create(create_request(caller=in_seconds(1_000)))
+        assert asyncio.get_running_loop().time() == pytest.approx(19.5)
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()], ids=repr
+)
+async def test_whatever_a_connector_raises_the_server_goes_on(bench: Bench, raised: BaseException) -> None:
+    bench.acme.on_create = Script(raised)
+    bench.acme.on_get = Script(raised)
+    bench.echo.on_do = Script(raised)
+    async with bench.engine() as engine:
+        with pytest.raises(ConnectorBug):
+            await engine.create(create_request())
+        assert (await engine.get(job_request(Job("j").encode()))).phase is Phase.RUNNING
+        with pytest.raises(ConnectorBug):
+            await engine.do(create_request("echo"))
+        bench.acme.on_create = Script(None)
+        assert await engine.create(create_request(prefix="s3://next"))
+
+
 # --- keys
 
 
@@ -340,3 +388,55 @@ async def test_an_unknown_task_type_names_the_known_ones(bench: Bench) -> None:
     assert "nope" in raised.value.message
     assert "acme" in raised.value.message
     assert bench.events[-1].task_type == "unknown"
+
+
+async def all_can_run_at_once(bench: Bench, engine: Engine, count: int) -> bool:
+    """Whether ``count`` creates get their slots together."""
+    together = 0
+    met = anyio.Event()
+
+    async def create(ctx: Context) -> None:
+        nonlocal together
+        together += 1
+        if together == count:
+            met.set()
+        with anyio.move_on_after(5):
+            await met.wait()
+
+    bench.acme.on_create = create
+    async with anyio.create_task_group() as callers:
+        for number in range(count):
+            callers.start_soon(engine.create, create_request(prefix=f"s3://together/{number}"))
+    return met.is_set()
+
+
+async def test_one_who_joins_after_waiting_gives_its_slot_back(bench: Bench) -> None:
+    bench.acme.on_create = lambda ctx: anyio.sleep(2)
+    async with bench.engine(limits=ConnectorLimits(concurrency=2)) as engine:
+        async with anyio.create_task_group() as callers:
+            for prefix in ("s3://a", "s3://b", "s3://same", "s3://same"):
+                callers.start_soon(engine.create, create_request(prefix=prefix))
+        assert len(bench.acme.keys) == 3
+        assert await all_can_run_at_once(bench, engine, 2)
+
+
+async def test_one_who_gave_up_waiting_leaves_the_queue(bench: Bench) -> None:
+    bench.acme.on_create = lambda ctx: anyio.sleep(50)
+    async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=1)) as engine:
+        first = asyncio.create_task(engine.create(create_request(prefix="s3://1", caller=in_seconds(60))))
+        for number in (2, 3):
+            await anyio.lowlevel.checkpoint()
+            with pytest.raises(AdmissionRefused, match="in time"):
+                await engine.create(create_request(prefix=f"s3://{number}", caller=in_seconds(5)))
+        await first
+
+
+async def test_one_who_gave_up_waiting_for_the_server_gives_the_connector_s_slot_back(bench: Bench) -> None:
+    bench.acme.on_create = lambda ctx: anyio.sleep(20)
+    async with bench.engine(concurrency=1, limits=ConnectorLimits(concurrency=1)) as engine:
+        first = asyncio.create_task(engine.create(create_request(caller=in_seconds(60))))
+        await anyio.lowlevel.checkpoint()
+        with pytest.raises(AdmissionRefused):
+            await engine.do(create_request("echo", caller=in_seconds(5)))
+        await first
+        assert (await engine.do(create_request("echo", caller=in_seconds(5)))).phase is Phase.SUCCEEDED

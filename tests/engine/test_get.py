@@ -20,6 +20,7 @@ from connectors import (
     RateLimited,
     Resource,
     TaskCategory,
+    TaskLog,
     Unauthenticated,
     Unavailable,
     Unimplemented,
@@ -102,6 +103,44 @@ async def test_a_fault_that_passes_within_the_deadline_is_not_seen(bench: Bench)
     assert bench.events[-1].attempts == 3
 
 
+async def test_a_connector_that_swallows_its_cancellation_holds_up_nobody(bench: Bench) -> None:
+    async def stubborn(ctx: Context) -> Resource:
+        for _ in range(5):
+            try:
+                await anyio.sleep(100)
+            except asyncio.CancelledError:
+                continue
+        return Resource(Phase.SUCCEEDED)
+
+    bench.acme.on_get = stubborn
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.RUNNING
+        assert asyncio.get_running_loop().time() == pytest.approx(9.5)
+
+
+async def test_a_connector_that_cancels_its_own_task_is_a_hidden_bug(bench: Bench) -> None:
+    async def suicidal(ctx: Context) -> Resource:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await anyio.sleep(1)
+        return Resource(Phase.SUCCEEDED)
+
+    bench.acme.on_get = suicidal
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.RUNNING
+    assert bench.events[-1].error_id
+
+
+@pytest.mark.parametrize("message", ["half a \ud83d", "x" * 1_000_000, b"bytes"], ids=["surrogate", "long", "bytes"])
+async def test_any_message_of_a_fault_is_made_presentable(bench: Bench, message: Any) -> None:
+    bench.acme.on_get = raising(Unavailable(message))
+    async with bench.engine() as engine:
+        resource = await engine.get(job_request(META))
+    resource.message.encode()
+    assert 0 < len(resource.message) < 10_000
+
+
 async def test_a_platform_that_does_not_answer_is_running_before_the_deadline(bench: Bench) -> None:
     bench.acme.on_get = lambda ctx: anyio.sleep(60)
     async with bench.engine() as engine:
@@ -130,6 +169,26 @@ async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> 
     async with bench.engine() as engine:
         assert (await engine.get(job_request(META))).phase is Phase.RUNNING
     assert bench.events[-1].error_id
+
+
+async def test_an_answer_without_a_phase_is_a_hidden_bug(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.UNDEFINED)
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.RUNNING
+    assert bench.events[-1].error_id
+
+
+async def test_secrets_are_taken_out_of_all_that_an_answer_tells(bench: Bench) -> None:
+    async def answer(ctx: Context) -> Resource:
+        token = await ctx.secrets.get("token")
+        link = TaskLog(f"https://example.com/?t={token}", token)
+        return Resource(Phase.RUNNING, token, (link,), custom_info={"a": [{"b": token}]})
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        resource = await engine.get(job_request(META))
+    assert "fake-token" not in repr(resource)
+    assert resource.custom_info == {"a": [{"b": "[secret]"}]}
 
 
 async def test_a_result_that_no_backend_takes_fails_with_the_reason(bench: Bench) -> None:

@@ -10,9 +10,13 @@ import pytest
 
 from connectors import Context, InvalidRequest, Phase, Resource, Unavailable, Unimplemented
 from connectors._engine.engine import Engine
-from connectors._engine.outcome import ConnectorBug
+from connectors._engine.options import ConnectorLimits
+from connectors._engine.outcome import AdmissionRefused, ConnectorBug
 from connectors._engine.requests import Caller
-from tests.engine.harness import Bench, create_request, job_request
+from connectors._engine.sync_calls import SyncJob
+from connectors._stores.memory import MemoryStore
+from connectors._stores.store import Payload
+from tests.engine.harness import Bench, Echo, create_request, job_request
 
 pytestmark = pytest.mark.anyio
 
@@ -218,13 +222,128 @@ async def test_a_deleted_job_is_aborted_and_its_call_is_ended(bench: Bench) -> N
     assert bench.echo.calls == 1
 
 
-async def test_no_secret_of_the_connection_is_stored(bench: Bench) -> None:
+async def test_a_deleted_job_never_runs_again(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: anyio.sleep(100)
+    async with bench.engine(result_ttl=10) as engine:
+        meta = await engine.create(echo(FLYTE2))
+        await engine.delete(job_request(meta, "echo", FLYTE2))
+        await anyio.sleep(20)
+        assert (await engine.get(job_request(meta, "echo", FLYTE2))).phase.is_terminal
+    assert bench.echo.calls == 1
+
+
+async def test_a_create_after_its_result_ran_out_runs_again(bench: Bench) -> None:
+    async with bench.engine(result_ttl=10) as engine:
+        meta = await engine.create(echo(FLYTE2))
+        await until_terminal(engine, meta)
+        await anyio.sleep(20)
+        assert (await engine.get(job_request(meta, "echo", FLYTE2))).phase is Phase.RETRYABLE_FAILED
+        assert await engine.create(echo(FLYTE2)) == meta
+        assert (await until_terminal(engine, meta)).phase is Phase.SUCCEEDED
+    assert bench.echo.calls == 2
+
+
+async def test_64_identical_creates_of_a_job_at_once_run_it_once(bench: Bench) -> None:
+    metas: set[bytes] = set()
+    async with bench.engine() as engine, anyio.create_task_group() as callers:
+
+        async def call() -> None:
+            metas.add(await engine.create(echo(FLYTE2)))
+
+        for _ in range(64):
+            callers.start_soon(call)
+    assert len(metas) == 1
+    assert bench.echo.calls == 1
+
+
+async def test_many_polls_of_a_job_whose_server_died_run_it_once(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: anyio.sleep_forever()
+    async with bench.engine() as one:
+        meta = await one.create(echo(FLYTE2))
+    bench.echo.calls = 0
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED)
+    async with bench.engine() as two, anyio.create_task_group() as callers:
+        for _ in range(16):
+            callers.start_soon(until_terminal, two, meta)
+    assert bench.echo.calls == 1
+
+
+async def test_a_job_counts_against_the_limit_while_it_runs(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: anyio.sleep(30)
+    async with bench.engine(limits=ConnectorLimits(concurrency=1)) as engine:
+        await engine.create(echo(FLYTE2, prefix="s3://1"))
+        with pytest.raises(AdmissionRefused):
+            await engine.create(echo(FLYTE2, prefix="s3://2"))
+
+
+class _LateLoads(MemoryStore):
+    """Another server's result arrives between this one's first look and its claim."""
+
+    hold: anyio.Event | None = None
+
+    async def load(self, key: str, kind: Payload) -> bytes | None:
+        found = await super().load(key, kind)
+        if self.hold is not None:
+            hold, self.hold = self.hold, None
+            await hold.wait()
+        return found
+
+
+async def test_a_poll_while_another_server_finishes_finds_the_result(bench: Bench) -> None:
+    store = _LateLoads()
+    await store.start()
+    bench.store = store
+    go_on = anyio.Event()
+
+    async def slow(ctx: Context) -> Resource:
+        await go_on.wait()
+        return Resource(Phase.SUCCEEDED)
+
+    bench.echo.on_do = slow
+    async with bench.engine() as one, bench.engine() as two:
+        meta = await one.create(echo(FLYTE2))
+        store.hold = looked = anyio.Event()
+        poll = asyncio.create_task(two.get(job_request(meta, "echo", FLYTE2)))
+        await anyio.sleep(1)
+        go_on.set()
+        await anyio.sleep(1)
+        looked.set()
+        assert (await poll).phase is Phase.SUCCEEDED
+    assert bench.echo.calls == 1
+
+
+class Other(Echo):
+    task_type = "other"
+
+
+async def test_the_meta_of_another_sync_connector_leads_to_none_of_its_results(bench: Bench) -> None:
+    bench.extra = (Other(),)
     async with bench.engine() as engine:
         meta = await engine.create(echo(FLYTE2))
         await until_terminal(engine, meta)
-        key = bench.events[0].key
-        for kind in ("request", "result"):
-            assert b"fake-key" not in (await bench.store.load(key, kind) or b"")
+        resource = await engine.get(job_request(meta, "other", FLYTE2))
+    assert resource.phase is Phase.RETRYABLE_FAILED
+    assert bench.extra[0].calls == 0
+
+
+async def test_a_forged_meta_does_not_reach_an_async_create(bench: Bench) -> None:
+    bench.acme.on_create = lambda ctx: anyio.sleep(5)
+    async with bench.engine() as engine:
+        create = asyncio.create_task(engine.create(create_request("acme")))
+        await anyio.sleep(1)
+        forged = SyncJob(bench.acme.keys[0]).encode()
+        await engine.get(job_request(forged, "echo", FLYTE2))
+        await engine.delete(job_request(forged, "echo", FLYTE2))
+        meta = await create
+        assert await engine.create(create_request("acme")) == meta
+    assert len(bench.acme.keys) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x", "../acme", "6b9f3a64"])
+async def test_a_sync_meta_whose_key_is_no_uuid_is_refused(bench: Bench, key: str) -> None:
+    async with bench.engine() as engine:
+        with pytest.raises(InvalidRequest, match="sync_key"):
+            await engine.get(job_request(SyncJob(key).encode(), "echo", FLYTE2))
 
 
 async def test_drain_waits_for_what_is_under_way(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from flyteidl2.task import common_pb2
 
 from connectors import Context, LogPage, Phase, RateLimited, Resource, ResourceError, TaskLog
 from connectors._engine.options import EngineOptions
+from connectors._engine.sync_calls import sync_key
 from connectors._stores.memory import MemoryStore
 from connectors._stores.store import Payload, StoreUnavailable
 from connectors._wire.stored_forms import MessageForms
@@ -233,7 +234,7 @@ async def test_a_replica_that_finds_the_call_lost_runs_it_again_with_its_pollers
 def _key(meta: bytes) -> str:
     key = meta.decode().partition('":"')[2].removesuffix('"}')
     assert len(key) == 36
-    return key
+    return sync_key("echo", key)
 
 
 async def test_a_result_that_is_too_large_to_keep_fails_the_job_and_says_so() -> None:

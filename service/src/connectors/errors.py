@@ -10,6 +10,7 @@ Anything else that a connector raises is a bug: the caller gets INTERNAL with an
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 __all__ = [
@@ -47,7 +48,7 @@ class ConnectorError(Exception):
         text = message or (self.__doc__ or type(self).__name__).split(".")[0].strip()
         super().__init__(text)
         self.message = text
-        self.retry_after = retry_after
+        self.retry_after = retry_after if retry_after is not None and 0 <= retry_after < math.inf else None
 
 
 class InvalidRequest(ConnectorError):

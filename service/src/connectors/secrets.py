@@ -7,6 +7,7 @@ out of log lines, errors and metas.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import OrderedDict
@@ -21,8 +22,9 @@ __all__ = ["EnvironmentSecrets", "FileSecrets", "RequestSecrets", "SecretSource"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
 _SHORTEST_REDACTED = 6  # a shorter value would blank out ordinary words
 _SURELY_SECRET = 16
-_REMEMBERED = 4_096
-_handed_out: OrderedDict[str, None] = OrderedDict()
+_REMEMBERED = 1_024
+_handed_out: OrderedDict[str, frozenset[str]] = OrderedDict()
+_hidden: list[str] = []
 
 
 class SecretSource(Protocol):
@@ -120,17 +122,23 @@ class Secrets:
 
 
 def remember(value: str) -> None:
-    """Have :func:`redact` hide ``value`` from now on. The oldest of 4,096 values is forgotten first."""
-    if len(value) >= _SHORTEST_REDACTED:
-        _handed_out[value] = None
-        _handed_out.move_to_end(value)
-        if len(_handed_out) > _REMEMBERED:
-            _handed_out.popitem(last=False)
+    """Have :func:`redact` hide ``value`` from now on, also where it was escaped or cut into lines. The oldest of 1,024
+    values is forgotten first.
+    """
+    if len(value) < _SHORTEST_REDACTED or value in _handed_out:
+        return
+    forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms.update(line.strip() for line in value.splitlines() if len(line.strip()) >= _SURELY_SECRET)
+    _handed_out[value] = frozenset(forms)
+    if len(_handed_out) > _REMEMBERED:
+        _handed_out.popitem(last=False)
+    # the longest first: a value may begin with another
+    _hidden[:] = sorted({form for forms in _handed_out.values() for form in forms}, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
     """``text`` with every secret value that was handed out replaced by ``[secret]``."""
-    for value in _handed_out:
+    for value in _hidden:
         if value in text:
             text = text.replace(value, "[secret]")
     return text

@@ -26,11 +26,6 @@ class Slot:
         for gate in gates:
             gate.release()
 
-    def handed_over(self) -> Slot:
-        """The same right as a new object, for work that outlives this one's context."""
-        gates, self._gates = self._gates, ()
-        return Slot(gates)
-
     def __enter__(self) -> Self:
         return self
 

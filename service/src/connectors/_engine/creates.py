@@ -36,7 +36,6 @@ class Creates:
         return self.flights.start(work, "create", lambda flight: self._create(flight, work))
 
     async def _create(self, flight: Flight[bytes], work: Work) -> bytes:
-        key = work.key
         claim = await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
         if claim.record.state is State.DONE and claim.record.meta is not None:
             flight.repeated = True
@@ -44,17 +43,16 @@ class Creates:
 
         proofs = [not claim.looked_for]
         try:
-            async with self._reservations.holding(key):
+            async with self._reservations.holding(work):
                 meta = await self._call(flight, work, proofs)
         except BaseException as error:
             # every try must prove it: one that was lost on the way may have made the job that the next was refused for
             if isinstance(error, ConnectorError) and all(proofs):
-                await self._reservations.release(key)
+                await self._reservations.release(work)
             else:
-                await self._reservations.mark_unknown(key)
+                await self._reservations.mark_unknown(work)
             raise
-        await self._reservations.complete(key, meta)
-        return meta
+        return await self._reservations.complete(work, meta)
 
     async def _call(self, flight: Flight[bytes], work: Work, proofs: list[bool]) -> bytes:
         registered, request = work.registered, work.request

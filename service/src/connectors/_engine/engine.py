@@ -23,10 +23,11 @@ from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
 from connectors._engine.recorder import Call, Recorder
+from connectors._engine.redaction import presentable, redacted
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
 from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
 from connectors._engine.shield import Shield
-from connectors._engine.sync_calls import SyncCalls
+from connectors._engine.sync_calls import SyncCalls, sync_key
 from connectors._engine.work import Work
 from connectors._registry import Registered, Registry
 from connectors._stores.store import Store, StoreUnavailable
@@ -35,7 +36,7 @@ from connectors.context import Context
 from connectors.errors import Conflict, ConnectorError, NotFound, Unimplemented
 from connectors.http import HttpClient
 from connectors.models import LogPage, MetricResult, Phase, Resource
-from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource, redact
+from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource
 
 __all__ = ["Engine"]
 
@@ -90,12 +91,13 @@ class Engine:
         return self._recorder.in_flight
 
     async def __aenter__(self) -> Self:
-        self._stack.callback(self._invoker.close)
+        self._stack.push_async_callback(self._invoker.aclose)
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         reservations = Reservations(self._store, self._tasks, lease=self._options.lease)
         self._creates = Creates(self._tasks, reservations, self._invoker, self._options)
         self._sync = SyncCalls(
             tasks=self._tasks,
+            store=self._store,
             reservations=reservations,
             invoker=self._invoker,
             admission=self._admission,
@@ -129,8 +131,9 @@ class Engine:
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
-                return await self._sync.start_job(await self._admit(registered, request, call.key, until))
-            return await self._join(self._creates, registered, request, call, until)
+                work = await self._admit(registered, request, sync_key(request.category.name, call.key), until)
+                return await self._sync.start_job(work, until=until)
+            return await self._join(self._creates, registered, request, call, call.key)
 
     async def do(self, request: CreateRequest) -> Resource:
         """Carry out a sync connector's call, or give the stored result of the same request."""
@@ -139,18 +142,18 @@ class Engine:
             if registered.kind == "async":
                 raise Unimplemented(f"{request.category.name} is an async connector: it is called by CreateTask")
             call.key = key_of(request, self._options.key_namespace)
-            resource = await self._join(self._sync, registered, request, call, self._answer_by(request.caller))
+            key = sync_key(request.category.name, call.key)
+            resource = await self._join(self._sync, registered, request, call, key)
             call.phase = resource.phase
             return resource
 
-    async def _join(
-        self, calls: _Calls[T], registered: Registered, request: CreateRequest, call: Call, until: float
-    ) -> T:
-        flight = calls.flights.get(call.key)
+    async def _join(self, calls: _Calls[T], registered: Registered, request: CreateRequest, call: Call, key: str) -> T:
+        until = self._answer_by(request.caller)
+        flight = calls.flights.get(key)
         call.repeated = flight is not None
         if flight is None:
-            work = await self._admit(registered, request, call.key, until)
-            flight = calls.flights.get(call.key)  # the same request may have come while this one waited
+            work = await self._admit(registered, request, key, until)
+            flight = calls.flights.get(key)  # the same request may have come while this one waited
             if flight is None:
                 flight = calls.start(work)
             else:
@@ -176,7 +179,9 @@ class Engine:
                 _refuse_flyte1(registered, request.caller)
                 try:
                     resource = await self._sync.poll_job(registered, request.caller, request.meta, until=until)
-                    if resource.outputs is None:  # results are remembered by the store alone: they may be large
+                    if not resource.phase.is_terminal:  # whatever was the end of an earlier call of that name
+                        self._shield.forget(request.category, request.meta)
+                    elif resource.outputs is None:  # results are remembered by the store alone: they may be large
                         resource = self._shield.answer(request.category, request.meta, resource)
                 except StoreUnavailable as error:
                     call.hidden = error
@@ -192,16 +197,18 @@ class Engine:
     ) -> Resource:
         try:
             answer = await self._call(registered, "get", request, job, call=call, until=until)
-            if not isinstance(answer, Resource):
+            if not isinstance(answer, Resource) or answer.phase is Phase.UNDEFINED:
+                got = "UNDEFINED" if isinstance(answer, Resource) else type(answer).__name__
                 raise bug(
-                    request.category.name, "get", TypeError(f"get returned {type(answer).__name__}, not Resource")
+                    request.category.name, "get", TypeError(f"get must return a Resource with a phase, not {got}")
                 )
+            answer = redacted(answer)
             size = len(self._forms.encode_result(answer))  # what cannot be written is a bug, and hidden like any other
         except NotFound as error:
-            gone = Resource(Phase.FAILED, redact(error.message))
+            gone = Resource(Phase.FAILED, presentable(error.message))
             return self._shield.answer(request.category, request.meta, gone)
         except ConnectorError as error:
-            error.message = redact(error.message)
+            error.message = presentable(error.message)
             call.hidden = error
             return self._shield.hide(request.category, request.meta, error, now=now())
         except Exception as error:  # noqa: BLE001 - the connector may have put anything into its answer
@@ -218,14 +225,14 @@ class Engine:
             registered = self.registry.find(request.category)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
-                await self._sync.cancel_job(request.meta)
+                await self._sync.cancel_job(registered, request.meta)
                 return
             job = _decode(registered, request.meta)
             try:
                 until = self._answer_by(request.caller)
                 await self._call(registered, "delete", request, job, call=call, until=until)
             except NotFound as error:
-                log.debug("a job to be deleted is not there: %s", redact(error.message))
+                log.debug("a job to be deleted is not there: %s", presentable(error.message))
 
     async def get_logs(self, request: JobRequest, *, lines: int, token: str) -> LogPage:
         """A page of the job's log.
@@ -307,8 +314,8 @@ class Engine:
                 while forgotten == _SWEEP_STEP:
                     forgotten = await self._store.expire(older_than=self._options.store_retention, limit=_SWEEP_STEP)
                     await anyio.sleep(_SWEEP_PAUSE)
-            except StoreUnavailable as error:
-                log.warning("old records could not be swept: %s", error.message)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
+                log.warning("old records could not be swept: %s", error)
 
 
 def _too_large(answer: Resource, size: int, most: int) -> Resource:

@@ -14,7 +14,8 @@ __all__ = ["fingerprint_of"]
 
 
 def fingerprint_of(request: CreateRequest) -> str:
-    """A hash of what the request asks for: template id, custom, config, SQL, container command and args, inputs.
+    """A hash of what the request asks for: template id, custom, config, SQL, container command and args, pod,
+    inputs.
 
     Taken of decoded values in a fixed order, never of the bytes: the callers write their maps in a random order.
     Labels, environment and secrets are no part of it.
@@ -30,6 +31,7 @@ def fingerprint_of(request: CreateRequest) -> str:
         "config": template.config,
         "sql": template.sql,
         "run": [container.image, container.command, container.args] if container else None,
+        "pod": template.k8s_pod,
         "inputs": request.inputs(),
     }
     return hashlib.sha256(

@@ -34,6 +34,7 @@ class Flight(Generic[T]):
         self.attempts = 0
         self.repeated = False
         """Whether the answer is that of an earlier create."""
+        self._begun = anyio.Event()
         self._done = anyio.Event()
         self._answer: T | None = None
         self._error: ConnectorError | None = None
@@ -52,9 +53,27 @@ class Flight(Generic[T]):
             raise self._error
         return self._answer  # type: ignore[return-value]
 
+    def begin(self) -> None:
+        """The work is under way for good: those who only wait for its beginning go on."""
+        self._begun.set()
+
+    async def wait_begun(self, *, until: float) -> T | None:
+        """Wait until the work is under way, or over; its answer, where it is over.
+
+        :raises DeadlineExceeded: neither by ``until``; the work goes on.
+        """
+        with anyio.CancelScope(deadline=until):
+            await self._begun.wait()
+        if not self._begun.is_set():
+            raise DeadlineExceeded("the call could not be started in time; send the same request again")
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
     def end(self, answer: T | None, error: ConnectorError | None) -> None:
         """Give everyone who waits their answer."""
         self._answer, self._error = answer, error
+        self._begun.set()
         self._done.set()
 
 
@@ -73,8 +92,13 @@ class Flights(Generic[T]):
         return self._flights.get(key)
 
     def start(self, work: Work, operation: str, carry_out: Callable[[Flight[T]], Awaitable[T]]) -> Flight[T]:
-        """Start work under a key that has none."""
+        """Start work under a key that has none: look with :meth:`get` first, and await nothing in between.
+
+        :raises ValueError: it has some; what goes on is left as it is.
+        """
         key = work.key
+        if key in self._flights:
+            raise ValueError(f"work is under way under {key}")
         flight = self._flights[key] = Flight(key, work.fingerprint)
         flight.wanted_until = asyncio.get_running_loop().time()
         scope = self._scopes[key] = anyio.CancelScope()
@@ -118,9 +142,6 @@ class Flights(Generic[T]):
         """Wait until nothing is under way."""
         while self._flights:
             await self._idle.wait()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._flights
 
     def __len__(self) -> int:
         return len(self._flights)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
-
-import anyio
 
 from connectors._engine.blocking import BlockingPools
 from connectors._engine.options import EngineOptions
@@ -23,6 +21,10 @@ from connectors.secrets import RequestSecrets, Secrets, SecretSource
 
 __all__ = ["Invoker"]
 
+log = logging.getLogger("connectors.engine")
+_LINGER = 2.0  # seconds for a call that was cancelled to end
+_Outcome = tuple[Any, BaseException | None]
+
 
 class Invoker:
     """Calls connectors' methods."""
@@ -31,6 +33,7 @@ class Invoker:
         self._options = options
         self._http = http
         self._sources = tuple(sources)
+        self._running: set[asyncio.Task[_Outcome]] = set()
         self._pools = BlockingPools(lambda task_type: options.limits_for(task_type).threads)
 
     def context(
@@ -71,8 +74,7 @@ class Invoker:
 
         :param retry_until: no try starts after this instant. :param on_attempt: told of each try's end.
         :raises ConnectorError: the last try's. A try that outlasts the context's deadline is DeadlineExceeded; anything
-            that the
-            connector does not declare is a ConnectorBug.
+            that the connector does not declare is a ConnectorBug.
         """
 
         async def once() -> Any:
@@ -96,18 +98,50 @@ class Invoker:
         self, registered: Registered, operation: str, ctx: Context, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         task_type, method = registered.category.name, getattr(registered.connector, operation)
-        with anyio.CancelScope(deadline=ctx.deadline):
-            try:
-                return await self._pools.call(task_type, method, *args, ctx, **options)
-            except ConnectorError:
-                raise
-            except Exception as error:
-                raise bug(task_type, operation, error) from error
-        raise DeadlineExceeded(f"{task_type} did not end its {operation} in time")
+        answer, error = await self._in_its_own_task(
+            self._pools.call(task_type, method, *args, ctx, **options), ctx, f"{operation} of {task_type}"
+        )
+        if error is None:
+            return answer
+        if isinstance(error, ConnectorError):
+            raise error
+        raise bug(task_type, operation, error) from error
 
-    def close(self) -> None:
-        """Let go of the threads."""
+    async def _in_its_own_task(self, call: Coroutine[Any, Any, Any], ctx: Context, what: str) -> _Outcome:
+        """Wait for a connector no longer than its deadline, whatever it does: raise SystemExit, cancel itself, or
+        swallow its cancellation. Cancelled once, it is left to end by itself.
+        """
+        task = asyncio.create_task(_settled(call))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=ctx.remaining())
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if done:
+            return (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+        task.cancel()
+        asyncio.get_running_loop().call_later(_LINGER, _tell_if_stuck, task, what)
+        raise DeadlineExceeded(f"{what} did not end in time")
+
+    async def aclose(self) -> None:
+        """Give what was cancelled a moment to end, and let go of the threads."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=_LINGER)
         self._pools.close()
+
+
+async def _settled(call: Coroutine[Any, Any, Any]) -> _Outcome:
+    try:
+        return await call, None
+    except BaseException as error:  # noqa: BLE001 - SystemExit would end the event loop, were it to leave the task
+        return None, error
+
+
+def _tell_if_stuck(task: asyncio.Task[_Outcome], what: str) -> None:
+    if not task.done():
+        log.error("%s goes on %.3g s after it was cancelled: it swallows its cancellation", what, _LINGER)
 
 
 def now() -> float:

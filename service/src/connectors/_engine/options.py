@@ -40,8 +40,10 @@ class EngineOptions:
     """How long a create may go on, whatever its caller does."""
     do_timeout: float = 600.0
     """How long a ``do`` that runs as a job (Flyte 2) may take."""
-    lease: float = 15.0
-    """For how long a create's reservation outlives a server that died."""
+    lease: float = 8.0
+    """For how long a create's reservation outlives a server that died. It is below the callers' 10 s, so that the first
+    repeat after a death finds the key free.
+    """
     retry_initial: float = 0.1
     """The first pause between tries is a random time up to this; each further bound is twice the last."""
     retry_max: float = 5.0

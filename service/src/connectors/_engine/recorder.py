@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from connectors._engine.events import CallEvent, Observer, Operation
 from connectors._engine.invocation import now
 from connectors._engine.outcome import ConnectorBug, bug, status_of
+from connectors._engine.redaction import presentable
 from connectors._engine.requests import Caller
 from connectors.errors import ConnectorError
 from connectors.models import Phase, TaskExecutionId
-from connectors.secrets import redact
 
 __all__ = ["Call", "Recorder"]
 
@@ -67,7 +67,7 @@ class Recorder:
             yield call
             status = "OK"
         except ConnectorError as error:
-            error.message = redact(error.message)
+            error.message = presentable(error.message)
             status, failure = status_of(error), error
             raise
         except Exception as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.context import Protocol
-from connectors.models import Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
+from connectors.models import LiteralType, Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
 __all__ = ["Caller", "CreateRequest", "JobRequest", "StoredForms"]
 
@@ -55,6 +55,13 @@ class JobRequest:
 
 class StoredForms(ABC):
     """How the store's payloads are written: given by the wire, which knows how to write a resource."""
+
+    @abstractmethod
+    def fit(self, resource: Resource, declared: Mapping[str, LiteralType]) -> Resource:
+        """The resource with its outputs in the form that the task declares, which every later step keeps.
+
+        :raises ValueError, TypeError, InvalidRequest: an output does not fit, or has no form; the message names it.
+        """
 
     @abstractmethod
     def encode_result(self, resource: Resource) -> bytes:

@@ -39,7 +39,11 @@ async def retrying(
         return tried_enough(state) or clock() + state.upcoming_sleep >= until()
 
     loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
-    return await loop(call)
+
+    async def attempt() -> T:
+        return await call()
+
+    return await loop(attempt)
 
 
 def _is_retryable(error: BaseException) -> bool:

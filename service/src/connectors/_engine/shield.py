@@ -7,6 +7,7 @@ phase.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ __all__ = ["Shield"]
 _REMEMBERED = 16_384
 _REMEMBERED_BYTES = 64 * 1024 * 1024
 
-_Job = tuple[TaskCategory, bytes]
+_Job = tuple[TaskCategory, bytes]  # the meta's hash: a caller may send long ones
 
 
 @dataclass
@@ -77,8 +78,14 @@ class Shield:
         }
         return replace(Resource(known.phase), message=error.message, custom_info={"fault": fault})
 
+    def forget(self, category: TaskCategory, meta: bytes) -> None:
+        """Nothing is known of this job any more."""
+        known = self._known.pop(_job(category, meta), None)
+        if known is not None:
+            self._size -= known.size
+
     def _of(self, category: TaskCategory, meta: bytes) -> _Known:
-        job = (category, meta)
+        job = _job(category, meta)
         known = self._known.get(job)
         if known is None:
             known = self._known[job] = _Known()
@@ -91,3 +98,7 @@ class Shield:
         while len(self._known) > _REMEMBERED or (self._size > _REMEMBERED_BYTES and len(self._known) > 1):
             _, known = self._known.popitem(last=False)
             self._size -= known.size
+
+
+def _job(category: TaskCategory, meta: bytes) -> _Job:
+    return category, hashlib.sha256(meta).digest()

@@ -7,7 +7,10 @@ a replica that finds neither the call under way nor a result runs it again, from
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from anyio.abc import TaskGroup
 
@@ -16,17 +19,22 @@ from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import AdmissionRefused, bug, status_of
-from connectors._engine.requests import Caller, StoredForms
-from connectors._engine.reservation import Reservations
+from connectors._engine.redaction import presentable, redacted
+from connectors._engine.requests import Caller, CreateRequest, StoredForms
+from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
+from connectors._engine.retry import retrying
 from connectors._engine.work import Work
 from connectors._registry import Registered
-from connectors._stores.store import State, StoreUnavailable
+from connectors._stores.store import Payload, Store
 from connectors.connector import ResourceMeta
-from connectors.errors import ConnectorError
-from connectors.models import Phase, Resource
-from connectors.secrets import redact
+from connectors.errors import Conflict, ConnectorError, InvalidRequest
+from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskTemplate
 
-__all__ = ["SyncCalls", "SyncJob"]
+__all__ = ["SyncCalls", "SyncJob", "sync_key"]
+
+T = TypeVar("T")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_STORE_PATIENCE, _STORE_TRIES = 60.0, 20  # seconds, and tries, for a store that is out of reach
 
 log = logging.getLogger("connectors.engine")
 
@@ -45,6 +53,7 @@ class SyncCalls:
         self,
         *,
         tasks: TaskGroup,
+        store: Store,
         reservations: Reservations,
         invoker: Invoker,
         admission: Admission,
@@ -52,7 +61,7 @@ class SyncCalls:
         options: EngineOptions,
     ) -> None:
         self._reservations = reservations
-        self._store = reservations.store
+        self._store = store
         self._invoker = invoker
         self._admission = admission
         self._forms = forms
@@ -60,112 +69,139 @@ class SyncCalls:
         self.flights: Flights[Resource] = Flights(tasks)
 
     def start(self, work: Work) -> Flight[Resource]:
-        """Start ``do`` for callers who wait for its answer; a key that is done gives its stored result."""
+        """Start ``do`` for callers who wait for its answer; a stored result is the answer."""
         return self.flights.start(work, "do", lambda flight: self._once(flight, work))
 
     async def _once(self, flight: Flight[Resource], work: Work) -> Resource:
-        key, seconds = work.key, self._options.create_timeout
-        claim = await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
-        if claim.record.state is State.DONE:
-            stored = await self._store.load(key, "result")
+        await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
+        try:
+            stored = await self._load(work, "result")
             if stored is not None:
                 flight.repeated = True
                 return self._forms.decode_result(stored)
-            return await self._do(flight, work, seconds)  # the result ran out: do is idempotent
-        try:
-            async with self._reservations.holding(key):
-                resource = await self._do(flight, work, seconds)
-                kept = await self._keep(key, resource)
-        except BaseException:
-            await self._reservations.release(key)
-            raise
-        if kept:
-            await self._reservations.complete(key, b"")
-        else:
-            await self._reservations.release(key)
-        return resource
+            async with self._reservations.holding(work):
+                resource = await self._do(flight, work, self._options.create_timeout)
+                await self._keep(work, resource)
+            return resource
+        finally:
+            await self._reservations.release(work)
 
-    async def start_job(self, work: Work) -> bytes:
-        """Keep the request, start ``do`` under its key, and return the meta that finds its result."""
-        key = work.key
-        with work.slot:
-            claim = await self._reservations.claim(key, work.task_type, work.fingerprint)
-            if claim.mine and key not in self.flights:
-                try:
-                    ttl = self._options.do_timeout + self._options.result_ttl
-                    await self._store.save(key, "request", work.request.stored_form(), ttl=ttl)
-                except BaseException:
-                    await self._reservations.release(key)
-                    raise
-                self._start_job(replace(work, slot=work.slot.handed_over()))
-        return SyncJob(key).encode()
+    # --- as a job: between its reservation and its result, the store holds the request
+
+    async def start_job(self, work: Work, *, until: float) -> bytes:
+        """Keep the request, start ``do``, and return the meta that finds its result."""
+        flight = self.flights.get(work.key)
+        if flight is None:
+            flight = self.flights.start(work, "do", lambda flight: self._run_job(flight, work))
+        else:
+            work.slot.release()
+        if flight.fingerprint != work.fingerprint:
+            raise Conflict(ANOTHER_REQUEST)
+        await flight.wait_begun(until=until)
+        return SyncJob(work.key.rpartition("/")[2]).encode()
 
     async def poll_job(self, registered: Registered, caller: Caller, meta: bytes, *, until: float) -> Resource:
         """The result, or RUNNING; where no server is at work on it, it is run again here.
 
         :raises InvalidRequest: the meta is not of a call that runs as a job.
         """
-        key, running = SyncJob.decode(meta).sync_key, Resource(Phase.RUNNING)
-        if key in self.flights:
+        task_type, running = registered.category.name, Resource(Phase.RUNNING)
+        key = key_of_meta(task_type, meta)
+        if self.flights.get(key) is not None:
             return running
         stored = await self._store.load(key, "result")
         if stored is not None:
             return self._forms.decode_result(stored)
-        claim = await self._reservations.claim(key, registered.category.name)
-        if not claim.mine:
-            if claim.record.state is State.RESERVED:
-                return running
-            return Resource(
-                Phase.RETRYABLE_FAILED,
-                f"the result of {registered.category.name} was kept for its time, and is gone; run the task again",
-            )
-        request = await self._store.load(key, "request")
-        if request is None:
-            await self._reservations.release(key)
-            return Resource(
-                Phase.RETRYABLE_FAILED,
-                f"the call of {registered.category.name} was lost with the server that ran it; run the task again",
-            )
         try:
-            slot = await self._admission.enter(registered.category.name, until=until)
+            slot = await self._admission.enter(task_type, until=until)
         except AdmissionRefused:
-            await self._reservations.release(key)
             return running
-        log.info("running %s again under %s: no server is at work on it", registered.category.name, key)
-        self._start_job(Work(registered, self._forms.decode_request(request, caller), key, "", slot))
-        return running
+        flight = self.flights.get(key)
+        if flight is None:
+            work = Work(registered, resumed(registered, caller), key, "", slot)
+            flight = self.flights.start(work, "do", lambda flight: self._resume_job(flight, work))
+        else:
+            slot.release()
+        return await flight.wait_begun(until=until) or running
 
-    async def cancel_job(self, meta: bytes) -> None:
+    async def cancel_job(self, registered: Registered, meta: bytes) -> None:
         """End the call, where it runs here, and have its result be ABORTED.
 
         :raises InvalidRequest: as :meth:`poll_job`.
         """
-        key = SyncJob.decode(meta).sync_key
+        key = key_of_meta(registered.category.name, meta)
+        if await self._store.load(key, "request") is None:
+            return  # it is over, or there never was such a call: nothing is written for what a caller made up
         if await self._store.load(key, "result") is None:
-            await self._keep(key, Resource(Phase.ABORTED, "deleted"))
+            aborted = self._forms.encode_result(Resource(Phase.ABORTED, "deleted"))
+            await self._store.save(key, "result", aborted, ttl=self._options.result_ttl)
+        await self._store.drop(key, "request")
         self.flights.cancel(key)
 
-    def _start_job(self, work: Work) -> None:
-        self.flights.start(work, "do", lambda flight: self._run_job(flight, work))
-
     async def _run_job(self, flight: Flight[Resource], work: Work) -> Resource:
-        key = work.key
-        flight.wanted_until = now() + self._options.do_timeout
+        claim = await self._reservations.claim(work)
+        if not claim.mine:
+            return Resource(Phase.RUNNING)  # another server is at work on it
         try:
-            async with self._reservations.holding(key):
+            stored = await self._load(work, "result")
+            if stored is not None:
+                return self._forms.decode_result(stored)
+            ttl = self._options.do_timeout + self._options.result_ttl
+            await self._store.save(work.key, "request", work.request.stored_form(), ttl=ttl)
+            return await self._finish_job(flight, work)
+        finally:
+            await self._reservations.release(work)
+
+    async def _resume_job(self, flight: Flight[Resource], work: Work) -> Resource:
+        claim = await self._reservations.claim(work)
+        if not claim.mine:
+            return Resource(Phase.RUNNING)
+        try:
+            stored = await self._load(work, "result")
+            if stored is not None:
+                return self._forms.decode_result(stored)
+            request = await self._load(work, "request")
+            if request is None:
+                text = f"the result of {work.task_type} is not kept any longer, or was lost with the server that ran it"
+                return Resource(Phase.RETRYABLE_FAILED, f"{text}; run the task again")
+            log.info("running %s again under %s: no server is at work on it", work.task_type, work.key)
+            again = self._forms.decode_request(request, work.request.caller)
+            return await self._finish_job(flight, replace(work, request=again))
+        finally:
+            await self._reservations.release(work)
+
+    async def _finish_job(self, flight: Flight[Resource], work: Work) -> Resource:
+        flight.wanted_until = now() + self._options.do_timeout
+        flight.begin()
+        async with self._reservations.holding(work):
+            try:
                 resource = await self._do(flight, work, self._options.do_timeout)
-        except ConnectorError as error:
-            phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
-            resource = Resource(phase, redact(f"{status_of(error)}: {error.message}"))
-        except BaseException:
-            await self._reservations.release(key)
-            raise
-        if await self._store.load(key, "result") is None and not await self._keep(key, resource):
-            limit = self._options.result_max_bytes
-            text = f"the result of {work.task_type} is larger than the {limit} bytes that are kept"
-            await self._keep(key, Resource(Phase.FAILED, text))
-        await self._reservations.complete(key, b"")
+            except ConnectorError as error:
+                phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
+                resource = Resource(phase, presentable(f"{status_of(error)}: {error.message}"))
+            if await self._load(work, "result") is None and not await self._keep(work, resource):
+                limit = self._options.result_max_bytes
+                text = f"the result of {work.task_type} is larger than the {limit} bytes that are kept"
+                resource = Resource(Phase.FAILED, text)
+                await self._keep(work, resource)
+            await self._persist(lambda: self._store.drop(work.key, "request"))
         return resource
+
+    async def _load(self, work: Work, kind: Payload) -> bytes | None:
+        return await self._persist(lambda: self._store.load(work.key, kind))
+
+    async def _keep(self, work: Work, resource: Resource) -> bool:
+        """Store a result; False where it is too large."""
+        data = self._forms.encode_result(resource)
+        if len(data) > self._options.result_max_bytes:
+            return False
+        await self._persist(lambda: self._store.save(work.key, "result", data, ttl=self._options.result_ttl))
+        return True
+
+    async def _persist(self, access: Callable[[], Awaitable[T]]) -> T:
+        """Reach the store, also after a pause of its own: an answer was paid for, and is not thrown away for one."""
+        until = now() + _STORE_PATIENCE
+        return await retrying(access, attempts=_STORE_TRIES, until=lambda: until, initial=0.1, longest=5.0)
 
     async def _do(self, flight: Flight[Resource], work: Work, seconds: float) -> Resource:
         registered, request = work.registered, work.request
@@ -173,7 +209,7 @@ class SyncCalls:
             registered,
             request.caller,
             deadline=now() + seconds,
-            key=work.key,
+            key=work.key.rpartition("/")[2],
             output_prefix=request.output_prefix,
             metadata=request.metadata,
             inputs=request.inputs,
@@ -182,25 +218,40 @@ class SyncCalls:
         def on_attempt(_: ConnectorError | None) -> None:
             flight.attempts += 1
 
+        template = request.template()
         answer = await self._invoker.call(
-            registered, "do", ctx, request.template(), retry_until=lambda: flight.wanted_until, on_attempt=on_attempt
+            registered, "do", ctx, template, retry_until=lambda: flight.wanted_until, on_attempt=on_attempt
         )
         if not isinstance(answer, Resource) or not answer.phase.is_terminal:
             got = answer.phase.name if isinstance(answer, Resource) else type(answer).__name__
             raise bug(work.task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
         try:
+            answer = self._forms.fit(redacted(answer), template.interface.outputs)
             self._forms.encode_result(answer)
-        except (TypeError, ValueError) as error:  # here, where it ends the call: a job would be run again and again
+        except ConnectorError:
+            raise  # an output is not what the task declares: the message names it
+        except Exception as error:  # the connector may have put anything into its answer
             raise bug(work.task_type, "do", error) from error
         return answer
 
-    async def _keep(self, key: str, resource: Resource) -> bool:
-        data = self._forms.encode_result(resource)
-        if len(data) > self._options.result_max_bytes:
-            return False
-        try:
-            await self._store.save(key, "result", data, ttl=self._options.result_ttl)
-        except StoreUnavailable as error:
-            log.warning("the result of %s could not be kept: %s", key, error.message)
-            return False
-        return True
+
+def key_of_meta(task_type: str, meta: bytes) -> str:
+    """The key of a sync call's meta.
+
+    :raises InvalidRequest: the bytes are no such meta.
+    """
+    key = SyncJob.decode(meta).sync_key
+    if not _UUID.fullmatch(key):
+        raise InvalidRequest("the resource meta is not one of this connector (sync_key: no UUID)")
+    return sync_key(task_type, key)
+
+
+def sync_key(task_type: str, key: str) -> str:
+    """The key of a sync call in the store: no meta of another connector, nor of an async one, leads to it."""
+    return f"{task_type}/{key}"
+
+
+def resumed(registered: Registered, caller: Caller) -> CreateRequest:
+    """Stands for a request that is still in the store."""
+    category = registered.category
+    return CreateRequest(caller, category, "", TaskExecutionMetadata(), lambda: TaskTemplate(category.name), dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 
 from connectors._engine.admission import Slot
 from connectors._engine.requests import CreateRequest
@@ -21,6 +22,8 @@ class Work:
     fingerprint: str
     """Of the request, where its caller chose the key; else ""."""
     slot: Slot
+    owner: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """Who holds the key in the store while this is carried out."""
 
     @property
     def task_type(self) -> str:

@@ -4,24 +4,22 @@ back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Literal, TypeAlias, cast
 
 from connectors import models
 from connectors._literals import (
-    literal_map,
     native_to_struct,
     natives_from_inputs,
     natives_from_literal_map,
-    outputs,
     struct_to_native,
 )
+from connectors._messages.written import write_outputs_v1, write_outputs_v2
 from connectors._proto.flyteidl import admin as admin_v1
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector as connector_v2
 from connectors._proto.flyteidl2 import core as core_v2
-from connectors.models import LiteralType, Phase
+from connectors.models import Phase
 
 __all__ = ["read_error", "read_resource", "write_error", "write_resource_v1", "write_resource_v2"]
 
@@ -42,18 +40,11 @@ _STATES = {
 """The states that phases replaced: callers of the first releases read nothing else."""
 
 
-def write_resource_v1(
-    resource: models.Resource, declared: Mapping[str, LiteralType] | None = None
-) -> admin_v1.Resource:
-    """Flyte 1's resource.
-
-    :param declared: the types of the outputs, where they are known.
-    :raises InvalidRequest: an output does not fit its declared type.
-    :raises Unencodable: a value has no form on the wire; the message names it.
-    """
+def write_resource_v1(resource: models.Resource) -> admin_v1.Resource:
+    """Flyte 1's resource. :raises Unencodable: a value has no form on the wire; the message names it."""
     message = admin_v1.Resource(state=_STATES[resource.phase], **_parts(resource, core_v1))
     if resource.outputs is not None:
-        message.outputs = literal_map(resource.outputs, declared)
+        message.outputs = write_outputs_v1(resource.outputs)
     if resource.error is not None:
         message.agent_error = write_error(resource.error)
     return message
@@ -63,7 +54,7 @@ def write_resource_v2(resource: models.Resource) -> connector_v2.Resource:
     """Flyte 2's resource; it has no place for an error code. :raises: as :func:`write_resource_v1` does."""
     message = connector_v2.Resource(**_parts(resource, core_v2))
     if resource.outputs is not None:
-        message.outputs = outputs(resource.outputs)
+        message.outputs = write_outputs_v2(resource.outputs)
     for link, log in zip(message.log_links, resource.log_links, strict=True):
         link.ready = bool(log.ready)
     return message

@@ -113,6 +113,10 @@ class Store(ABC):
     async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
         """Keep a payload under a key for ``ttl`` seconds, in place of an earlier one of that kind."""
 
+    async def drop(self, key: str, kind: Payload) -> None:
+        """Forget a payload, where there is one."""
+        await self.save(key, kind, b"", ttl=0)
+
     @abstractmethod
     async def load(self, key: str, kind: Payload) -> bytes | None:
         """A payload that has not run out."""

@@ -18,7 +18,7 @@ from connectors._wire.status import Status, StatusError
 from connectors._wire.transport import Call, Route
 from connectors.errors import ConnectorError, InvalidRequest
 
-__all__ = ["OnRejected", "Reason", "Rejected", "guarded", "reading", "writing"]
+__all__ = ["OnRejected", "Reason", "Rejected", "guarded", "reading"]
 
 OnRejected: TypeAlias = Callable[[str, Status, str], None]
 """Told of the method, the status and the reason of each rejected call. It must not raise."""
@@ -32,7 +32,6 @@ class Reason(enum.StrEnum):
     INVALID_METADATA = "invalid_metadata"
     TRUNCATED = "truncated"
     UNKNOWN_NAME = "unknown_name"
-    UNFIT_ANSWER = "unfit_answer"
     TOO_MANY_WATCHERS = "too_many_watchers"
 
 
@@ -57,15 +56,6 @@ def reading() -> Iterator[None]:
         raise Rejected(Status.INTERNAL, Reason.MALFORMED, str(error)) from None
     except InvalidRequest as error:
         raise Rejected(Status.INVALID_ARGUMENT, Reason.INVALID_FIELD, error.message) from None
-
-
-@contextmanager
-def writing() -> Iterator[None]:
-    """While an answer is written: one that is not what the task declares rejects the call, INVALID_ARGUMENT."""
-    try:
-        yield
-    except InvalidRequest as error:
-        raise Rejected(Status.INVALID_ARGUMENT, Reason.UNFIT_ANSWER, error.message) from None
 
 
 def guarded(route: Route, on_rejected: OnRejected) -> Route:

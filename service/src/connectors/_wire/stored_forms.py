@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import betterproto2
@@ -10,12 +11,13 @@ from connectors._engine.requests import Caller, CreateRequest, StoredForms
 from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.resources import read_error, read_resource, write_error, write_resource_v2
+from connectors._messages.written import WrittenOutputs
 from connectors._proto.flyteidl import admin
 from connectors._proto.flyteidl2 import connector
 from connectors._wire.envelopes import Envelope
 from connectors._wire.tasks import create_request
 from connectors._wire.v2 import FLYTE2
-from connectors.models import Resource
+from connectors.models import LiteralType, Resource
 
 __all__ = ["MessageForms"]
 
@@ -35,13 +37,21 @@ class StoredResult(betterproto2.Message):
 class MessageForms(StoredForms):
     """Results as :class:`StoredResult`, requests as Flyte 2's ``CreateTaskRequest`` without its connection."""
 
+    def fit(self, resource: Resource, declared: Mapping[str, LiteralType]) -> Resource:
+        if resource.outputs is None:
+            return resource
+        return replace(resource, outputs=WrittenOutputs.of(resource.outputs, declared))
+
     def encode_result(self, resource: Resource) -> bytes:
         error = write_error(resource.error) if resource.error is not None else None
         return serialise(StoredResult(resource=write_resource_v2(resource), error=error))
 
     def decode_result(self, data: bytes) -> Resource:
         stored = parse(StoredResult, data)
-        resource = read_resource(stored.resource or connector.Resource())
+        message = stored.resource or connector.Resource()
+        resource = read_resource(message)
+        if message.outputs is not None:
+            resource = replace(resource, outputs=WrittenOutputs(message.outputs))
         return resource if stored.error is None else replace(resource, error=read_error(stored.error))
 
     def decode_request(self, data: bytes, caller: Caller) -> CreateRequest:

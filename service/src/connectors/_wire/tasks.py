@@ -18,10 +18,12 @@ from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Envelope, task_category_of
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
+from connectors.errors import InvalidRequest
 from connectors.models import LogLine, LogPage, TaskTemplate
 
 __all__ = ["create_request", "routes"]
 
+_MOST_QUERIES = 1_000
 _BODY_BYTES = 512 * 1024  # of text: what a page holds is sent twice, and callers take 4 MiB by default
 
 
@@ -103,6 +105,8 @@ class _Tasks:
     async def get_metrics(self, call: Call, data: bytes) -> bytes:
         with reading():
             message = parse(self._calls.GetTaskMetricsRequest, data)
+            if len(message.queries) > _MOST_QUERIES:
+                raise InvalidRequest(f"queries has {len(message.queries)} entries; at most {_MOST_QUERIES} are served")
             request = self._job(call, message)
             start = read_timestamp(message.start_time, "start_time")
             end = read_timestamp(message.end_time, "end_time")

@@ -19,7 +19,7 @@ from connectors._proto.flyteidl import admin, core
 from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect, caller_of
-from connectors._wire.rejection import Reason, Rejected, reading, writing
+from connectors._wire.rejection import Reason, Rejected, reading
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
@@ -84,9 +84,7 @@ class _Sync:
         with reading():
             request = _do_request(call, first, second)
         resource = await self._engine.do(request)
-        with writing():
-            written = write_resource_v1(resource, request.template().interface.outputs)
-        answer = admin.ExecuteTaskSyncResponseHeader(resource=written)
+        answer = admin.ExecuteTaskSyncResponseHeader(resource=write_resource_v1(resource))
         await call.send(serialise(admin.ExecuteTaskSyncResponse(header=answer)))
 
 

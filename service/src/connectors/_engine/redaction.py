@@ -1,0 +1,41 @@
+"""Makes fit for strangers what a connector says: no secret in it, no half characters, and no end of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from connectors.models import Resource
+from connectors.secrets import redact
+
+__all__ = ["presentable", "redacted"]
+
+_LONGEST_TEXT = 8_192  # characters
+
+
+def presentable(text: object) -> str:
+    """A message for people: secrets taken out, what UTF-8 cannot express replaced, and cut after 8,192 characters."""
+    plain = (text if isinstance(text, str) else repr(text))[: 2 * _LONGEST_TEXT]
+    plain = redact(plain.encode("utf-8", "replace").decode())
+    return plain if len(plain) <= _LONGEST_TEXT else f"{plain[:_LONGEST_TEXT]} …"
+
+
+def redacted(resource: Resource) -> Resource:
+    """The resource with every secret that was handed out taken out of its message, links and ``custom_info``. Outputs
+    are the task's data, and stay.
+    """
+    links = tuple(replace(each, uri=redact(each.uri), name=redact(each.name)) for each in resource.log_links)
+    return replace(
+        resource, message=presentable(resource.message), log_links=links, custom_info=_cleaned(resource.custom_info)
+    )
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {_cleaned(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(item) for item in value]
+    return value
