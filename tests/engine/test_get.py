@@ -171,6 +171,17 @@ async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> 
     assert bench.events[-1].error_id
 
 
+async def test_a_state_that_the_connector_does_not_know_is_told_in_the_event(bench: Bench) -> None:
+    def answer(ctx: Context) -> Resource:
+        ctx.unknown_state("PAUSED")
+        return Resource(Phase.RUNNING)
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        await engine.get(job_request(META))
+    assert bench.events[-1].unknown_states == ("PAUSED",)
+
+
 async def test_an_answer_without_a_phase_is_a_hidden_bug(bench: Bench) -> None:
     bench.acme.on_get = being(Phase.UNDEFINED)
     async with bench.engine() as engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -362,20 +361,13 @@ async def test_warnings_do_not_fail_a_job(
     assert (await connector.get(job, context())).phase is Phase.SUCCEEDED
 
 
-async def test_an_unknown_state_is_running_and_logged_once(
-    connector: BigQueryConnector,
-    query: Query,
-    context: NewContext,
-    bigquery: FakeBigQuery,
-    caplog: pytest.LogCaptureFixture,
+async def test_an_unknown_state_is_running_and_told(
+    connector: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery
 ) -> None:
     job = await created(connector, query, context, bigquery, status={"state": "HIBERNATING"})
-    with caplog.at_level(logging.WARNING):
-        phases = {(await connector.get(job, context())).phase for _ in range(3)}
-    assert phases == {Phase.RUNNING}
-    assert [record.getMessage() for record in caplog.records] == [
-        "BigQuery reports an unknown job state, 'HIBERNATING': taken for RUNNING"
-    ]
+    ctx = context()
+    assert (await connector.get(job, ctx)).phase is Phase.RUNNING
+    assert ctx.unknown_states == {"HIBERNATING"}
 
 
 async def test_a_missing_job_is_not_found(connector: BigQueryConnector, context: NewContext) -> None:

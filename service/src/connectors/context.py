@@ -15,6 +15,7 @@ from connectors.secrets import Secrets
 __all__ = ["Context", "Protocol"]
 
 T = TypeVar("T")
+_LONGEST_STATE = 80
 Protocol = Literal["flyte1", "flyte2", "local"]
 
 
@@ -52,6 +53,8 @@ class Context:
         self.protocol = protocol
         """Who calls: what a job's meta must hold may depend on it, and nothing else should."""
         self.logger = logger or logging.getLogger("connectors.plugin")
+        self.unknown_states: set[str] = set()
+        """What :meth:`unknown_state` was told in this call."""
         self._inputs = inputs
         self._loop = asyncio.get_running_loop()
 
@@ -62,6 +65,12 @@ class Context:
         :raises InvalidRequest: a value has no native form; the message names the variable.
         """
         return self._inputs()
+
+    def unknown_state(self, state: str) -> None:
+        """Tell that the platform reports a state which this release does not know, and which is taken for RUNNING. It
+        is counted, and logged once.
+        """
+        self.unknown_states.add(state[:_LONGEST_STATE])
 
     def remaining(self) -> float:
         """Seconds until :attr:`deadline`; never below 0."""

@@ -68,7 +68,6 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         self._tokens = TokenCache(clock=clock)
         self._default_identity = ApplicationDefault()
         self._emulator = emulator_endpoint()
-        self._unknown_states: set[str] = set()
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
@@ -100,7 +99,9 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         """
         api = await self._api(ctx, job.user_agent)
         found = await api.get(job.project, job.location, job.job_id)
-        self._note_unknown_state(found, ctx)
+        state = str(part(found, "status").get("state"))
+        if state not in KNOWN_STATES:
+            ctx.unknown_state(state)
         location = job.location or part(found, "jobReference").get("location") or ""
         return resource(found, console_link(job.project, location, job.job_id))
 
@@ -142,12 +143,6 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         if part(part(job, "configuration"), "labels").get(KEY_LABEL) != key:
             raise Conflict(f"the job {key} of project {request.project} was not made under this key") from conflict
         return job
-
-    def _note_unknown_state(self, job: Any, ctx: Context) -> None:
-        state = str(part(job, "status").get("state"))
-        if state not in KNOWN_STATES and state not in self._unknown_states and len(self._unknown_states) < 100:
-            self._unknown_states.add(state)
-            ctx.logger.warning("BigQuery reports an unknown job state, %.80r: taken for RUNNING", state)
 
 
 def _location_in(message: str, job_id: str) -> str | None:

@@ -295,9 +295,12 @@ class Engine:
             ctx: Context = self._invoker.context(
                 registered, request.caller, deadline=until, output_prefix=request.output_prefix
             )
-            return await self._invoker.call(
-                registered, operation, ctx, job, retry_until=lambda: until, on_attempt=call.on_attempt, **options
-            )
+            try:
+                return await self._invoker.call(
+                    registered, operation, ctx, job, retry_until=lambda: until, on_attempt=call.on_attempt, **options
+                )
+            finally:
+                call.unknown_states = tuple(sorted(ctx.unknown_states))
 
     def _answer_by(self, caller: Caller) -> float:
         """The instant by which the answer must leave: the caller's deadline, or the default, less the margin."""

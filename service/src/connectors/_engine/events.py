@@ -41,6 +41,8 @@ class CallEvent:
     """Whether the answer was an earlier create's."""
     shielded: bool = False
     """Whether a fault was hidden behind the last known phase."""
+    unknown_states: tuple[str, ...] = ()
+    """States of the platform's that the connector does not know."""
     input_bytes: int | None = None
     peer: str = ""
     execution: TaskExecutionId | None = None

@@ -29,6 +29,7 @@ class Call:
     attempts: int = 0
     repeated: bool = False
     phase: Phase | None = None
+    unknown_states: tuple[str, ...] = ()
     hidden: ConnectorError | None = None
     """The fault that the shield hid."""
 
@@ -92,6 +93,7 @@ class Recorder:
                     key=call.key,
                     repeated=call.repeated,
                     shielded=call.hidden is not None,
+                    unknown_states=call.unknown_states,
                     input_bytes=input_bytes,
                     peer=caller.peer,
                     execution=execution,
