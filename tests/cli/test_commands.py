@@ -240,6 +240,14 @@ def test_a_host_that_is_none_is_one_line(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["bad..name", "a" * 64])
+def test_a_host_that_can_be_no_name_is_one_line(run: Run, host: str) -> None:
+    result = run("serve", "--allow-plugins=", f"--host={host}", *NO_PORTS)
+    line = f"connectors: cannot listen on {host}:0 (--metrics-port): this can be no host's name"
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, line)
+    assert "Traceback" not in result.stderr
+
+
 def test_strict_plugins_refuses_to_start_and_names_each_failure(run: Run, plugins: Path, broken_plugin: Path) -> None:
     source = SYNC.format(name="Connector", task_type="talk")
     write_distribution(

@@ -189,7 +189,7 @@ def test_a_failed_call_says_what_its_caller_was_told(lines: io.StringIO) -> None
 
 
 def test_a_plugin_that_cannot_be_used_is_an_error_with_its_traceback_at_debug_alone() -> None:
-    failure = LoadFailure("acme", "acme-dist", "it cannot be imported", error=RuntimeError("broken"))
+    failure = LoadFailure("acme", "acme-dist", "it cannot be imported", "import", RuntimeError("broken"))
     for level, has_trace in (("info", False), ("debug", True)):
         stream = io.StringIO()
         configure("json", level, stream)

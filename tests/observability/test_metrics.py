@@ -92,13 +92,14 @@ def test_callers_cannot_make_up_methods() -> None:
     assert value(metrics, "flyte_connector_rejected_total", method="unknown", reason="unknown_method") == 100
 
 
-def test_what_could_not_be_loaded_is_shown_by_plugin() -> None:
-    metrics = Metrics(version="1")
-    metrics.plugin_failures([LoadFailure("a", "d", "x"), LoadFailure("a", "e", "y"), LoadFailure("b", "d", "z")])
-    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="a") == 2
-    metrics.plugin_failures([LoadFailure("b", "d", "z")])
-    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="a") is None
-    assert value(metrics, "flyte_connector_plugin_load_errors", plugin="b") == 1
+def test_what_could_not_be_loaded_is_shown_by_plugin_distribution_and_kind_of_failure() -> None:
+    metrics, name = Metrics(version="1"), "flyte_connector_plugin_load_errors"
+    failed = LoadFailure("b", "d", "z", "start")
+    metrics.plugin_failures([LoadFailure("a", "d", "x", "import"), LoadFailure("a", "d", "y", "import"), failed])
+    assert value(metrics, name, plugin="a", distribution="d", reason="import") == 2
+    metrics.plugin_failures([failed])
+    assert value(metrics, name, plugin="a", distribution="d", reason="import") is None
+    assert value(metrics, name, plugin="b", distribution="d", reason="start") == 1
 
 
 def test_calls_under_way_are_read_when_they_are_asked_for() -> None:

@@ -278,7 +278,7 @@ def test_a_connector_that_failed_later_is_taken_out_with_its_reason(plugins: Pat
     write_distribution(plugins, "talk", SYNC.format(name="Connector", task_type="talk"))
     whole = discover(plugins)
     found: Registered = whole.find(TaskCategory("talk"))
-    less = whole.without({found.category: LoadFailure("talk", "talk", "it did not start")})
+    less = whole.without({found.category: LoadFailure("talk", "talk", "it did not start", "start")})
     assert (len(whole), len(less), only_failure(less).reason) == (1, 0, "it did not start")
 
 

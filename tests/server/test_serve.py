@@ -141,7 +141,8 @@ def test_a_plugin_that_cannot_be_loaded_is_logged_and_counted_and_the_others_ser
     line = server.logged(level="error", plugin="broken")
     assert line["distribution"] == "broken-dist"
     assert "No module named 'nothing_like_it'" in line["message"]
-    assert metric(server, "flyte_connector_plugin_load_errors", plugin="broken") == 1
+    labels = {"plugin": "broken", "distribution": "broken-dist", "reason": "import"}
+    assert metric(server, "flyte_connector_plugin_load_errors", **labels) == 1
 
 
 def test_a_connector_that_does_not_start_is_a_load_failure(serve: Serve, plugins: Path) -> None:
@@ -160,7 +161,8 @@ def test_a_connector_that_does_not_start_is_a_load_failure(serve: Serve, plugins
     write_distribution(plugins, "late", source)
     server = serve("--store=memory://")
     assert "late@0 did not start: OSError: no route" in server.logged(level="error", plugin="late")["message"]
-    assert metric(server, "flyte_connector_plugin_load_errors", plugin="late") == 1
+    labels = {"plugin": "late", "distribution": "late", "reason": "start"}
+    assert metric(server, "flyte_connector_plugin_load_errors", **labels) == 1
     with channel(server.address) as opened, pytest.raises(grpc.RpcError) as failure:
         stub(opened).GetTask(get("late"), timeout=30)
     assert failure.value.code() is grpc.StatusCode.NOT_FOUND

@@ -39,6 +39,8 @@ def problems(**flags: object) -> tuple[str, ...]:
         ("log_format", "xml", "--log-format: must be 'console' or 'json', not 'xml'"),
         ("log_level", "loud", "--log-level: must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
         ("connector_attempts", "0", "--connector-attempts: must be greater than or equal to 1, not '0'"),
+        ("host", "", "--host: must name an address; 0.0.0.0 is every interface, not ''"),
+        ("metrics_host", " ", "--metrics-host: must name an address; 0.0.0.0 is every interface, not ' '"),
         ("max_message_bytes", "4MB", "--max-message-bytes: must be a whole number, not '4MB'"),
     ],
 )

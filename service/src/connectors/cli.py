@@ -10,7 +10,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,15 +42,15 @@ def main() -> None:
     try:
         app()
     except SettingsError as error:
-        _fail(*error.problems, code=_BAD_SETTINGS)
+        _print_errors(*error.problems)
+        sys.exit(_BAD_SETTINGS)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 
 
-def _fail(*lines: str, code: int) -> NoReturn:
+def _print_errors(*lines: str) -> None:
     for line in lines:
         print(f"connectors: {line}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _with_settings(command: Callable[..., None], *, only: Container[str] | None = None) -> Callable[..., None]:
@@ -120,16 +120,20 @@ def _serve(flags: dict[str, Any]) -> None:
     settings = load(flags)
     from connectors._observability.logs import configure
     from connectors._server.discovery import discover, refuse_bad_settings
+    from connectors._server.ending import leave
     from connectors._server.process import serve
     from connectors._server.starting import StartError
 
     configure(settings.log_format, settings.log_level)
     registry = discover(settings)
     refuse_bad_settings(registry)
+    code = 0
     try:
         serve(settings, registry)
     except StartError as error:
-        _fail(str(error), code=_START_FAILED)
+        _print_errors(str(error))
+        code = _START_FAILED
+    leave(code)
 
 
 def _list(flags: dict[str, Any], as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:

@@ -66,8 +66,8 @@ class Metrics:
         )
         self._load_errors = Gauge(
             "flyte_connector_plugin_load_errors",
-            "What of a plugin could not be loaded or started, by the plugin's entry point.",
-            ["plugin"],
+            "What of a plugin could not be loaded or started, by the plugin's entry point and at what it failed.",
+            ["plugin", "distribution", "reason"],
             registry=self.registry,
         )
         Gauge(
@@ -112,7 +112,7 @@ class Metrics:
         """Show what could not be loaded."""
         self._load_errors.clear()
         for failure in failures:
-            self._load_errors.labels(failure.plugin).inc()
+            self._load_errors.labels(failure.plugin, failure.distribution, failure.kind).inc()
 
     def show_in_flight(self, calls: InFlight) -> None:
         """Have ``flyte_connector_in_flight`` read from ``calls`` whenever it is asked for: by task type and

@@ -11,7 +11,7 @@ import importlib_metadata
 from pydantic import TypeAdapter
 
 from connectors._registry.plugin_settings import BadSetting, PluginSetting, validate
-from connectors._registry.records import LoadFailure, Registered, describe, one_line
+from connectors._registry.records import FailureKind, LoadFailure, Registered, describe, one_line
 from connectors.connector import AsyncConnectorBase, ConnectorBase, ResourceMeta, SyncConnectorBase
 from connectors.models import TaskCategory
 
@@ -48,15 +48,15 @@ def load(
     distribution, version = distribution_name(entry), _of_distribution(entry, "version")
     failures: list[LoadFailure] = []
 
-    def fail(reason: str, error: BaseException | None = None, *, is_setting: bool = False) -> None:
-        failures.append(LoadFailure(entry.name, distribution, one_line(reason), is_setting, error))
+    def fail(kind: FailureKind, reason: str, error: BaseException | None = None) -> None:
+        failures.append(LoadFailure(entry.name, distribution, one_line(reason), kind, error))
 
     try:
         found = _named_by(entry.load())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - an import may raise anything, SystemExit too
-        fail(f"{entry.value} cannot be imported: {describe(error)}", error)
+        fail("import", f"{entry.value} cannot be imported: {describe(error)}", error)
         return [], failures
 
     categories: list[tuple[Any, TaskCategory]] = []
@@ -64,16 +64,16 @@ def load(
         try:
             categories.append((item, _check(item)))
         except _Unusable as error:
-            fail(str(error))
+            fail("not_a_connector", str(error))
         except Exception as error:  # noqa: BLE001 - so may a property of an object that is no connector
-            fail(f"what {entry.value} names cannot be looked at: {describe(error)}", error)
+            fail("not_a_connector", f"what {entry.value} names cannot be looked at: {describe(error)}", error)
     try:
         values = validate(entry.name, [_class_of(item).Settings for item, _ in categories], settings)
     except BadSetting as error:
-        fail(str(error), is_setting=True)
+        fail("settings", str(error))
         return [], failures
     except Exception as error:  # noqa: BLE001 - pydantic's errors for a type that it cannot handle vary
-        fail(f"its Settings cannot be used: {describe(error)}", error)
+        fail("declaration", f"its Settings cannot be used: {describe(error)}", error)
         return [], failures
 
     loaded = []
@@ -81,7 +81,7 @@ def load(
         try:
             connector = _construct(item, values[_class_of(item).Settings], has_settings=bool(settings))
         except Exception as error:  # noqa: BLE001 - so may a constructor
-            fail(f"{_class_of(item).__name__} cannot be constructed: {describe(error)}", error)
+            fail("constructor", f"{_class_of(item).__name__} cannot be constructed: {describe(error)}", error)
             continue
         kind: Literal["async", "sync"] = "async" if isinstance(connector, AsyncConnectorBase) else "sync"
         loaded.append(Registered(connector, category, entry.name, distribution, version, kind))

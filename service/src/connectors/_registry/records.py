@@ -8,9 +8,14 @@ from typing import Any, Literal
 from connectors.connector import AsyncConnectorBase, SyncConnectorBase
 from connectors.models import TaskCategory
 
-__all__ = ["LoadFailure", "Registered", "Selection", "describe", "one_line"]
+__all__ = ["FailureKind", "LoadFailure", "Registered", "Selection", "describe", "one_line"]
 
 _LONGEST_REASON = 500
+
+FailureKind = Literal[
+    "import", "not_a_connector", "declaration", "settings", "constructor", "duplicate", "not_installed", "start"
+]
+"""At what a plugin, or one of its connectors, failed. A metric's label: it stays a short list."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,14 @@ class LoadFailure:
     """"" where it is not known."""
     reason: str
     """One line, for the operator."""
-    is_setting: bool = False
-    """Whether the plugin's settings are at fault, not its code."""
+    kind: FailureKind
     error: BaseException | None = field(default=None, repr=False, compare=False)
     """What was raised, for the log."""
+
+    @property
+    def is_setting(self) -> bool:
+        """Whether the plugin's settings are at fault, not its code."""
+        return self.kind == "settings"
 
     def __str__(self) -> str:
         source = f" of {self.distribution}" if self.distribution else ""

@@ -68,7 +68,9 @@ class Registry:
                 if first is not registered:
                     failures.append(_duplicate(first, registered))
         missing = (wanted.allow_plugins or frozenset()) - {entry.name for entry in found}
-        failures += [LoadFailure(name, "", "on the allow-list, but not installed") for name in sorted(missing)]
+        failures += [
+            LoadFailure(name, "", "on the allow-list, but not installed", "not_installed") for name in sorted(missing)
+        ]
         return cls(accepted.values(), failures)
 
     @property
@@ -117,4 +119,4 @@ def _duplicate(first: Registered, second: Registered) -> LoadFailure:
         f"the task type {second.category} of {ours} is already served by plugin {first.plugin!r} of {theirs}:"
         " deny one of the two plugins"
     )
-    return LoadFailure(second.plugin, second.distribution, reason)
+    return LoadFailure(second.plugin, second.distribution, reason, "duplicate")

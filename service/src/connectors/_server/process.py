@@ -1,15 +1,14 @@
-"""One server as a process: its event loop, its signals, its end."""
+"""One server as a process: its event loop, its start, its end in good order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
-import signal
-from collections.abc import Callable
 from typing import Any
 
 from connectors._registry import Registry
+from connectors._server.ending import CLOSE_WITHIN, Signals, UnwaitedThreads, say
 from connectors._server.server import Addresses, Server
 from connectors._server.starting import version
 from connectors._settings import Settings
@@ -20,67 +19,75 @@ log = logging.getLogger("connectors.server")
 
 
 def serve(settings: Settings, registry: Registry) -> None:
-    """Serve until SIGTERM or SIGINT, then end in good order. A second signal ends the process at once: with exit code
-    1, or 130 for SIGINT.
+    """Serve until SIGTERM or SIGINT, then end in good order: within the grace and 5 seconds. A second signal ends the
+    process at once: with exit code 1, or 130 for SIGINT.
+
+    Threads may still run afterwards: see :func:`connectors._server.ending.leave`.
 
     :raises StartError: something cannot be started.
     """
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_run(settings, Server(settings, registry)))
+    signals = Signals(settings.grace + CLOSE_WITHIN)
+    try:
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(_run(settings, Server(settings, registry), signals))
+    finally:
+        signals.ended()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop's, where it is installed: there is none for Windows."""
     try:
         import uvloop  # noqa: PLC0415 - it may be missing
     except ImportError:
-        return None
-    return uvloop.new_event_loop
+        loop = asyncio.new_event_loop()
+    else:
+        loop = uvloop.new_event_loop()
+    loop.set_default_executor(UnwaitedThreads(thread_name_prefix="connectors-threads"))
+    return loop
 
 
-async def _run(settings: Settings, server: Server) -> None:
-    signals = _Signals()
+async def _run(settings: Settings, server: Server, signals: Signals) -> None:
+    stop = _Stop(signals)
     try:
-        addresses = await signals.unless_stopped(server)
+        addresses = await stop.or_start(server)
         if addresses is not None:
             _announce(addresses)
-            await signals.stopping.wait()
-            _say("stopping", "stopping: up to %g s for what is in flight", settings.grace)
+            await stop.wanted.wait()
+            say("stopping", "stopping: up to %g s for what is in flight", settings.grace)
             await server.drain(settings.grace)
     finally:
         await server.aclose()
-    _say("stopped", "stopped")
+    say("stopped", "stopped")
 
 
-class _Signals:
-    """The first SIGTERM or SIGINT sets :attr:`stopping`; the second ends the process."""
+class _Stop:
+    """The first signal, as the event loop sees it."""
 
-    def __init__(self) -> None:
-        self.stopping = asyncio.Event()
+    def __init__(self, signals: Signals) -> None:
+        self.wanted = asyncio.Event()
         self._starting: asyncio.Task[Any] | None = None
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._received, number)
+        self._loop = asyncio.get_running_loop()
+        signals.handle(self._tell_loop)
 
-    async def unless_stopped(self, server: Server) -> Addresses | None:
+    async def or_start(self, server: Server) -> Addresses | None:
         """Start the server in this task; None where a signal broke the start off."""
         task = self._starting = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine that runs has one
         try:
             return await server.start()
         except asyncio.CancelledError:
-            if not self.stopping.is_set():
+            if not self.wanted.is_set():
                 raise
             task.uncancel()  # it was our own, and it has done its work
             return None
         finally:
             self._starting = None
 
-    def _received(self, number: signal.Signals) -> None:
-        if self.stopping.is_set():
-            _say("killed", "a second signal: ending at once")
-            os._exit(130 if number == signal.SIGINT else 1)
-        self.stopping.set()
+    def _tell_loop(self) -> None:
+        self._loop.call_soon_threadsafe(self._received)
+
+    def _received(self) -> None:
+        self.wanted.set()
         if self._starting is not None:
             self._starting.cancel()
 
@@ -90,7 +97,3 @@ def _announce(addresses: Addresses) -> None:
     fields = {"address": addresses.grpc, "metrics": addresses.metrics, "version": version(), "pid": os.getpid()}
     message = "listening on %s with metrics on %s"
     log.info(message, addresses.grpc, addresses.metrics, extra={"fields": {"event": "ready", **fields}})
-
-
-def _say(event: str, message: str, *values: object) -> None:
-    log.info(message, *values, extra={"fields": {"event": event}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -16,7 +17,16 @@ from connectors._observability.logs import log_call, log_registry
 from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure, Registry
 from connectors._server.discovery import mistakes
-from connectors._server.starting import StartError, close_connectors, listen, start_connectors, start_store, version
+from connectors._server.ending import CLOSE_WITHIN
+from connectors._server.starting import (
+    CLOSE_TIMEOUT,
+    StartError,
+    close_connectors,
+    listen,
+    start_connectors,
+    start_store,
+    version,
+)
 from connectors._settings import Settings
 from connectors._wire.health import Health
 from connectors._wire.routes import SERVICES, routes
@@ -28,6 +38,8 @@ from connectors.http import HttpClient
 __all__ = ["Addresses", "Server"]
 
 log = logging.getLogger("connectors.server")
+
+_REST = 1.0  # seconds for what is closed after the connectors; these have as much in any case
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,7 @@ class Server:
         self._metrics = Metrics(version=version())
         self._stack = AsyncExitStack()
         self._state = "starting"
+        self._close_by = math.inf  # the event loop's time
         self._health: Health
         self._engine: Engine
         self._grpc: GrpcServer
@@ -84,6 +97,7 @@ class Server:
     async def drain(self, grace: float) -> None:
         """Take no new calls; let those in flight, and the creates behind them, end within ``grace`` seconds."""
         give_up = asyncio.get_running_loop().time() + grace
+        self._close_by = give_up + CLOSE_WITHIN
         self._state = "draining"
         self._health.set_serving(False)
         cut_off = await self._grpc.drain(grace)
@@ -103,7 +117,7 @@ class Server:
     async def _start_connectors(self, http: HttpClient) -> Registry:
         _refuse(self._settings, self._registry.failures)
         registry = await start_connectors(self._registry, http)
-        self._stack.push_async_callback(close_connectors, registry)
+        self._stack.push_async_callback(self._close_connectors, registry)
         self._metrics.plugin_failures(registry.failures)
         log_registry(registry)
         for line in mistakes(self._settings, registry):
@@ -112,6 +126,10 @@ class Server:
         if not len(registry):
             log.warning("no connector is served: install a plugin, such as connectors-bigquery")
         return registry
+
+    async def _close_connectors(self, registry: Registry) -> None:
+        left = self._close_by - asyncio.get_running_loop().time() - _REST
+        await close_connectors(registry, within=min(CLOSE_TIMEOUT, max(left, _REST)))
 
     async def _start_grpc(self) -> str:
         settings = self._settings

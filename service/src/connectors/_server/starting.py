@@ -15,12 +15,13 @@ from connectors._stores import Store, StoreUnavailable, open_store
 from connectors.http import HttpClient
 from connectors.models import TaskCategory
 
-__all__ = ["StartError", "close_connectors", "listen", "start_connectors", "start_store", "version"]
+__all__ = ["CLOSE_TIMEOUT", "StartError", "close_connectors", "listen", "start_connectors", "start_store", "version"]
 
 log = logging.getLogger("connectors.server")
 
 _START_TIMEOUT = 30.0  # seconds for a connector's start()
-_CLOSE_TIMEOUT = 5.0  # seconds for its aclose()
+CLOSE_TIMEOUT = 5.0
+"""Seconds for a connector's ``aclose()``, where there is time."""
 
 
 class StartError(Exception):
@@ -43,9 +44,8 @@ async def start_connectors(registry: Registry, http: HttpClient) -> Registry:
 
 async def _start(item: Registered, http: HttpClient) -> LoadFailure | None:
     def failure(reason: str, error: BaseException) -> LoadFailure:
-        return LoadFailure(
-            item.plugin, item.distribution, f"the connector of {item.category} did not start{reason}", error=error
-        )
+        text = f"the connector of {item.category} did not start{reason}"
+        return LoadFailure(item.plugin, item.distribution, text, "start", error)
 
     try:
         async with asyncio.timeout(_START_TIMEOUT):
@@ -57,17 +57,19 @@ async def _start(item: Registered, http: HttpClient) -> LoadFailure | None:
     return None
 
 
-async def close_connectors(registry: Registry) -> None:
-    """Call every connector's ``aclose``, all at once. What goes wrong is logged."""
-    await asyncio.gather(*(_close(item) for item in registry))
+async def close_connectors(registry: Registry, *, within: float = CLOSE_TIMEOUT) -> None:
+    """Call every connector's ``aclose``, all at once. What goes wrong, or takes longer than ``within`` seconds, is
+    logged.
+    """
+    await asyncio.gather(*(_close(item, within) for item in registry))
 
 
-async def _close(item: Registered) -> None:
+async def _close(item: Registered, within: float) -> None:
     try:
-        async with asyncio.timeout(_CLOSE_TIMEOUT):
+        async with asyncio.timeout(within):
             await item.connector.aclose()
     except TimeoutError:
-        log.warning("the connector of %s did not close within %g s", item.category, _CLOSE_TIMEOUT)
+        log.warning("the connector of %s did not close within %.2g s", item.category, within)
     except Exception:
         log.exception("the connector of %s did not close", item.category)
 
@@ -91,16 +93,27 @@ async def start_store(url: str) -> Store:
 async def listen(start: Callable[[str, int], Awaitable[tuple[str, int]]], host: str, port: int, *, flag: str) -> str:
     """Bind a server; returns the address that it has, as ``host:port``.
 
-    :param flag: the setting that chose the port.
+    :param port: 0 takes a free one, of the host's first address: each address would take another port, and one is
+        announced. :param flag: the setting that chose the port.
     :raises StartError: it cannot be bound.
     """
     try:
-        return _address(*await start(host, port))
+        return _address(*await start(host if port else await _first_address(host), port))
     except socket.gaierror as error:
-        raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {error.strerror}") from error
+        reason = error.strerror or str(error)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {reason}") from error
+    except ValueError:  # the codec that host names go through refuses some of them, and so does a character NUL
+        reason = "this can be no host's name"
+    raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {reason}")
+
+
+async def _first_address(host: str) -> str:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # not the address as it stands there: that of one network interface alone would lose the interface's name
+    address, _ = socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return address
 
 
 def _address(host: str, port: int) -> str:

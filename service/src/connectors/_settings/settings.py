@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connectors._engine.options import ConnectorLimits, EngineOptions
@@ -25,7 +25,14 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _not_empty(host: str) -> str:
+    if not host.strip():  # to the sockets it is every interface, which nobody means who leaves a variable empty
+        raise ValueError("must name an address; 0.0.0.0 is every interface")
+    return host
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Host = Annotated[str, AfterValidator(_not_empty)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 """At most a year: a larger number is a mistake of units."""
@@ -71,9 +78,9 @@ class Settings(BaseSettings):
 
     # Loopback: callers are not authenticated, and the server acts with the operator's cloud credentials. In a
     # container, where a network policy is the control, it has to be opened; the image does so.
-    host: str = _setting("127.0.0.1", "Listening", "The address that gRPC is served on; 0.0.0.0 is every interface.")
+    host: Host = _setting("127.0.0.1", "Listening", "The address that gRPC is served on; 0.0.0.0 is every interface.")
     port: Port = _setting(8000, "Listening", "The port that gRPC is served on; 0 takes a free one.")
-    metrics_host: str | None = _setting(
+    metrics_host: Host | None = _setting(
         None, "Listening", "The address of the metrics port; by default that of --host."
     )
     metrics_port: Port = _setting(
