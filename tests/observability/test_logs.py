@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from connectors._engine.events import CallEvent
-from connectors._observability.logs import configure, log_call, log_registry
+from connectors._observability.logs import UnknownStateLog, configure, log_call, log_registry
 from connectors._registry import LoadFailure, Registry
 from connectors.models import Phase, TaskExecutionId
 from connectors.secrets import remember
@@ -198,3 +198,23 @@ def test_a_plugin_that_cannot_be_used_is_an_error_with_its_traceback_at_debug_al
         assert line["message"] == "cannot be used: plugin 'acme' of acme-dist: it cannot be imported"
         assert (line["level"], line["plugin"], line["distribution"]) == ("error", "acme", "acme-dist")
         assert ("exception" in line) is has_trace
+
+
+def test_a_state_that_a_connector_does_not_know_is_a_warning_once_for_its_task_type(lines: io.StringIO) -> None:
+    observe = UnknownStateLog()
+    for task_type, states in (("acme", ("NEW",)), ("acme", ("NEW", "NEWER")), ("other", ("NEW",)), ("other", ())):
+        observe(dataclasses.replace(GET, task_type=task_type, unknown_states=states))
+    written = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["task_type"], line["state"]) for line in written] == [
+        ("acme", "NEW"),
+        ("acme", "NEWER"),
+        ("other", "NEW"),
+    ]
+    assert {line["level"] for line in written} == {"warning"}
+
+
+def test_the_states_that_were_warned_of_are_bounded_in_number(lines: io.StringIO) -> None:
+    observe = UnknownStateLog()
+    for number in range(1_500):
+        observe(dataclasses.replace(GET, unknown_states=(f"the run waits since {number}",)))
+    assert len(lines.getvalue().splitlines()) == 1_000

@@ -82,6 +82,14 @@ def test_tries_after_the_first_are_counted_once_however_many_callers_joined() ->
     assert value(metrics, "flyte_connector_repeats_total", **labels) == 1
 
 
+def test_states_that_a_connector_does_not_know_are_counted_by_task_type_alone() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, operation="get", unknown_states=("NEW", "NEWER")))
+    metrics.observe(dataclasses.replace(OK, operation="get", unknown_states=("NEW",)))
+    metrics.observe(dataclasses.replace(OK, operation="get"))
+    assert value(metrics, "flyte_connector_unknown_states_total", task_type="acme") == 3
+
+
 def test_callers_cannot_make_up_methods() -> None:
     metrics = Metrics(version="1")
     metrics.methods = {"/a.B/C"}

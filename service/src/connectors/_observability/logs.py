@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from connectors._engine.events import CallEvent
     from connectors._registry import Registry
 
-__all__ = ["ConsoleFormatter", "JsonFormatter", "configure", "log_call", "log_registry"]
+__all__ = ["ConsoleFormatter", "JsonFormatter", "UnknownStateLog", "configure", "log_call", "log_registry"]
 
 _calls = logging.getLogger("connectors.calls")
 _server = logging.getLogger("connectors.server")
 
+_REMEMBERED_STATES = 1_000
 _BUGS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {10: "\\n", 13: "\\r", 9: "\\t"}
 
@@ -115,6 +116,25 @@ def _of_call(event: CallEvent) -> dict[str, Any]:
         place = (its.project, its.domain, its.execution, its.node_id, its.retry_attempt)
         fields["execution"] = "/".join(str(part) for part in place)
     return {name: value for name, value in fields.items() if value not in ("", False, 0) or name == "seconds"}
+
+
+class UnknownStateLog:
+    """Warns of each state that a connector does not know, once for its task type; an observer for the engine."""
+
+    def __init__(self) -> None:
+        self._logged: set[tuple[str, str]] = set()
+
+    def __call__(self, event: CallEvent) -> None:
+        """Write what this call is the first to tell."""
+        for state in event.unknown_states:
+            told = event.task_type, state
+            # a connector that takes free text for a state must not grow the set for ever
+            if told in self._logged or len(self._logged) >= _REMEMBERED_STATES:
+                continue
+            self._logged.add(told)
+            fields = {"event": "unknown_state", "task_type": event.task_type, "state": state}
+            text = "the connector of %s does not know a state of its platform's, and takes it for RUNNING"
+            _calls.warning(text, event.task_type, extra={"fields": fields})
 
 
 def log_registry(registry: Registry) -> None:

@@ -61,6 +61,9 @@ class Metrics:
         self._shielded = self._counter(
             "shielded", "Polls whose fault was hidden behind the job's last known phase.", ("task_type", "error")
         )
+        self._unknown_states = self._counter(
+            "unknown_states", "States of a platform's that its connector did not know, at each poll.", ["task_type"]
+        )
         self._rejected = self._counter(
             "rejected", "Calls that never reached a connector's code: refused by the transport.", ("method", "reason")
         )
@@ -96,6 +99,8 @@ class Metrics:
             self._input_bytes.labels(event.task_type).observe(event.input_bytes)
         if event.shielded:
             self._shielded.labels(event.task_type, event.error).inc()
+        if event.unknown_states:
+            self._unknown_states.labels(event.task_type).inc(len(event.unknown_states))
         if event.repeated:
             self._repeats.labels(*call).inc()
         elif event.attempts > 1:  # a repeat reports the tries of the call that it joined: those are counted there

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from typing import Any
@@ -51,6 +52,7 @@ async def _run(settings: Settings, server: Server, signals: Signals) -> None:
     try:
         addresses = await stop.or_start(server)
         if addresses is not None:
+            _spare_the_collector()
             _announce(addresses)
             await stop.wanted.wait()
             say("stopping", "stopping: up to %g s for what is in flight", settings.grace)
@@ -90,6 +92,14 @@ class _Stop:
         self.wanted.set()
         if self._starting is not None:
             self._starting.cancel()
+
+
+def _spare_the_collector() -> None:
+    """Modules, classes and connectors stay for good: a full collection that looked through them would stop all calls
+    for 70 ms each time (measured with one plugin).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _announce(addresses: Addresses) -> None:

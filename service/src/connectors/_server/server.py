@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 from connectors._engine.engine import Engine
 from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, text
-from connectors._observability.logs import log_call, log_registry
+from connectors._observability.logs import UnknownStateLog, log_call, log_registry
 from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure, Registry
 from connectors._server.discovery import mistakes
@@ -86,7 +86,7 @@ class Server:
                 http,
                 MessageForms(),
                 options=settings.engine_options(),
-                observers=(self._metrics.observe, log_call),
+                observers=(self._metrics.observe, log_call, UnknownStateLog()),
             )
         )
         self._metrics.show_in_flight(lambda: self._engine.in_flight)
