@@ -43,16 +43,13 @@ class Probe:
         self.cancelled = asyncio.Event()
         self.go = asyncio.Event()
         self.call: Call | None = None
-        self.delivered: list[bool] = []
 
     async def echo(self, call: Call, request: bytes) -> bytes:
         self.call = call
-        call.on_end(self.delivered.append)
         return request
 
     async def hold(self, call: Call, request: bytes) -> bytes:
         self.call = call
-        call.on_end(self.delivered.append)
         self.started.set()
         try:
             await self.go.wait()
@@ -151,7 +148,7 @@ async def failure(call: grpc.aio.UnaryUnaryCall[bytes, bytes]) -> grpc.aio.AioRp
 
 async def settle(served: Served) -> None:
     """Returns once no handler runs."""
-    await until(lambda: served.server.in_flight == 0)
+    await until(lambda: served.in_flight == 0)
 
 
 async def test_a_unary_call_is_answered(channel: grpc.aio.Channel) -> None:
@@ -232,7 +229,7 @@ async def test_metadata_and_the_peer_reach_the_handler(channel: grpc.aio.Channel
     assert probe.call.metadata["x-one"] == "a,b"
     assert probe.call.metadata["user-agent"].startswith("grpc-python")
     assert not [name for name in probe.call.metadata if name.startswith((":", "grpc-", "te", "content-type"))]
-    assert probe.call.binary == {"x-raw-bin": (b"\0\xff",)}
+    assert "x-raw-bin" not in probe.call.metadata
     assert probe.call.peer.startswith("127.0.0.1:")
     assert probe.call.method == "/t.T/Echo"
 
@@ -258,7 +255,6 @@ async def test_a_deadline_that_passes_cancels_the_handler(
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await asyncio.wait_for(probe.cancelled.wait(), BOUND_S)
     await settle(served)
-    assert probe.delivered == [False]
 
 
 async def test_a_cancelled_call_cancels_its_handler_and_no_other(
@@ -277,7 +273,6 @@ async def test_a_cancelled_call_cancels_its_handler_and_no_other(
     assert await counting.code() is grpc.StatusCode.OK
     await settle(served)
     assert served.rejected == []
-    assert probe.delivered == [False]
 
 
 async def test_a_lost_connection_cancels_its_handlers(served: Served, probe: Probe) -> None:
@@ -298,11 +293,6 @@ async def test_a_handler_that_ignores_its_cancellation_can_send_nothing(
     await asyncio.wait_for(probe.cancelled.wait(), BOUND_S)
     await settle(served)
     assert served.unhandled == []
-
-
-async def test_an_answer_that_was_written_is_told_to_whoever_asked(channel: grpc.aio.Channel, probe: Probe) -> None:
-    await unary_unary(channel, "/t.T/Echo")(b"")
-    assert probe.delivered == [True]
 
 
 async def test_a_client_stream_is_received_to_its_end(channel: grpc.aio.Channel) -> None:
@@ -360,7 +350,7 @@ async def test_calls_leave_nothing_behind(channel: grpc.aio.Channel, served: Ser
         await asyncio.gather(*(fail(b"x", timeout=60) for _ in range(5)), return_exceptions=True)
     probe.call = None
     await settle(served)
-    assert served.server.in_flight == 0
+    assert served.in_flight == 0
     assert not [task for task in asyncio.all_tasks() if "Call._run" in repr(task)]
     assert kept() <= before
 
@@ -372,7 +362,7 @@ async def test_more_calls_at_once_than_a_connection_takes_wait_their_turn(probe:
     ):
         hold = unary_unary(channel, "/t.T/Hold")
         calls = [asyncio.ensure_future(hold(b"%d" % number)) for number in range(12)]
-        await until(lambda: served.server.in_flight == 5)
+        await until(lambda: served.in_flight == 5)
         probe.go.set()
         assert await asyncio.gather(*calls) == [b"%d" % number for number in range(12)]
 
@@ -382,4 +372,4 @@ async def test_clients_that_dial_anew_for_each_call_are_served_and_forgotten(ser
         options = [("grpc.use_local_subchannel_pool", 1)]
         async with grpc.aio.insecure_channel(served.target, options=options) as channel:
             assert await unary_unary(channel, "/t.T/Echo")(b"x") == b"x"
-    await until(lambda: served.server.connections == 0)
+    await until(lambda: served.connections == 0)

@@ -94,11 +94,11 @@ async def until_still(measure: Callable[[], int]) -> None:
 
 
 async def until_closed(served: Served) -> None:
-    await until(lambda: served.server.connections == 0)
+    await until(lambda: served.connections == 0)
 
 
 async def until_quiet(served: Served) -> None:
-    await until(lambda: served.server.in_flight == 0)
+    await until(lambda: served.in_flight == 0)
 
 
 async def test_the_limits_are_told_to_the_client_in_the_first_settings(served: Served) -> None:

@@ -76,7 +76,7 @@ async def test_a_drain_lets_a_call_in_flight_finish(served: Served, handlers: Ha
         handlers.go.set()
         assert await asyncio.wait_for(call, BOUND_S) == b"kept"
         assert await asyncio.wait_for(draining, BOUND_S) == 0
-    assert (served.server.connections, served.server.in_flight, served.rejected) == (0, 0, [])
+    assert (served.connections, served.in_flight, served.rejected) == (0, 0, [])
 
 
 async def test_a_client_with_two_servers_loses_no_call_when_one_drains(handlers: Handlers) -> None:
@@ -162,7 +162,7 @@ async def test_a_client_that_never_confirms_the_ping_does_not_hold_up_the_drain(
 
 async def test_a_client_that_connects_and_says_nothing_does_not_hold_up_the_drain(served: Served) -> None:
     _, writer = await asyncio.open_connection(served.host, served.port)
-    await until(lambda: served.server.connections == 1)
+    await until(lambda: served.connections == 1)
     assert await asyncio.wait_for(served.server.drain(60), BOUND_S) == 0
     writer.close()
 
@@ -181,7 +181,7 @@ async def test_a_call_that_outlasts_the_grace_is_answered_unavailable_and_counte
         "the server is shutting down",
     )
     assert served.rejected == [("/t.T/Hold", Status.UNAVAILABLE, Reason.SHUTDOWN)]
-    assert served.server.in_flight == 0
+    assert served.in_flight == 0
 
 
 async def test_an_endless_call_is_neither_waited_for_nor_counted(served: Served, handlers: Handlers) -> None:
@@ -247,7 +247,7 @@ async def test_a_close_answers_calls_in_flight_and_closes_idle_clients(served: S
         assert (answer.status, answer.message) == (Status.UNAVAILABLE, "the server is shutting down")
         assert (await idle.read_until_goaway()).error_code == 0
         await idle.read_until_closed()
-    assert (served.server.connections, served.server.in_flight) == (0, 0)
+    assert (served.connections, served.in_flight) == (0, 0)
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_up_a_close(handlers: Handlers) -> None:
@@ -265,7 +265,7 @@ async def test_a_client_that_reads_nothing_does_not_hold_up_a_close(handlers: Ha
         client.pause_reading()
         await asyncio.wait_for(handlers.started.wait(), BOUND_S)
         await asyncio.wait_for(served.server.close(), BOUND_S)
-        assert served.server.connections == 0
+        assert served.connections == 0
 
 
 async def test_closing_twice_and_closing_what_was_never_started_is_harmless(served: Served) -> None:

@@ -55,6 +55,16 @@ class Served:
     def target(self) -> str:
         return f"{self.host}:{self.port}"
 
+    # Nothing but tests asks for these, so the server has no names for them.
+
+    @property
+    def connections(self) -> int:
+        return len(self.server._sessions)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.server._in_flight)
+
 
 @asynccontextmanager
 async def serving(

@@ -5,7 +5,8 @@ flow control, GOAWAY and the drain. It knows no protobuf, no connector and no en
 limits it is given, and it keeps no metrics or logs: it reports what it refused through a callback.
 """
 
-from connectors._wire.transport.call import Call, CallEnded, Route, unary
+from connectors._wire.transport.call import Call, Route, unary
+from connectors._wire.transport.inbox import CallEnded
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.refusal import Reason
 from connectors._wire.transport.server import GrpcServer

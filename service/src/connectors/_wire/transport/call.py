@@ -9,14 +9,10 @@ from functools import cached_property
 from typing import cast
 
 from connectors._wire.status import Status, StatusError
-from connectors._wire.transport.inbox import Inbox
+from connectors._wire.transport.inbox import CallEnded, Inbox
 from connectors._wire.transport.outbound import Outbound
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.request import Headers, binary_metadata, text_metadata
-
-
-class CallEnded(Exception):
-    """The call is over: it was answered, its deadline passed, or the caller is gone."""
+from connectors._wire.transport.request import Headers, text_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +27,8 @@ class Route:
     client_streaming: bool = False
     server_streaming: bool = False
     endless: bool = False
-    """True for calls that never end by themselves, such as a health watch: a drain does not wait for them."""
+    """True for calls that never end by themselves, such as a health watch: a drain does not wait for them, and if
+    their requests are streams, those may take as long as they like."""
 
 
 def unary(handler: Callable[[Call, bytes], Awaitable[bytes]]) -> Route:
@@ -79,7 +76,6 @@ class Call:
         self._closing = closing
         self._on_rejected = on_rejected
         self._on_unhandled = on_unhandled
-        self._on_end: list[Callable[[bool], None]] = []
         self._answer: bytes | None = None
         self._sending = False
         self._ended = False
@@ -90,11 +86,6 @@ class Call:
     def metadata(self) -> Mapping[str, str]:
         """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
         return text_metadata(self._headers)
-
-    @cached_property
-    def binary(self) -> Mapping[str, tuple[bytes, ...]]:
-        """The caller's `-bin` metadata, decoded."""
-        return binary_metadata(self._headers)
 
     @property
     def ended(self) -> bool:
@@ -128,14 +119,12 @@ class Call:
         finally:
             self._sending = False
 
-    def on_end(self, callback: Callable[[bool], None]) -> None:
-        """Calls back once when the call is over: True when an OK answer was written to a caller that was there.
-
-        Written is not read: a caller that vanishes in that moment still counts. The callback must not raise.
-        """
-        self._on_end.append(callback)
-
     # What follows is for the transport.
+
+    @property
+    def incomplete(self) -> bool:
+        """True while the handler can do nothing until more of the request arrives."""
+        return self._inbox.incomplete
 
     def start(self) -> asyncio.Task[None]:
         """Runs the handler in a task of its own."""
@@ -153,7 +142,7 @@ class Call:
 
     def abandon(self) -> None:
         """The caller is gone: nothing is written."""
-        self._end(delivered=False)
+        self._end()
 
     async def _run(self) -> None:
         try:
@@ -161,12 +150,12 @@ class Call:
             if self._ended:
                 return
             if self.route.server_streaming:
-                delivered = self._outbound.end()
+                self._outbound.end()
             elif self._answer is not None:
-                delivered = await self._outbound.send_only(self._answer)
+                await self._outbound.send_only(self._answer)
             else:
                 raise RuntimeError("the handler returned without an answer")
-            self._end(delivered=delivered)
+            self._end()
         except StatusError as error:
             self._fail(error.status, error.message)
         except asyncio.CancelledError as error:
@@ -188,9 +177,9 @@ class Call:
     def _fail(self, status: Status, message: str) -> None:
         if not self._ended:
             self._outbound.fail(status, message)
-            self._end(delivered=False)
+            self._end()
 
-    def _end(self, *, delivered: bool) -> None:
+    def _end(self) -> None:
         if self._ended:
             return
         self._ended = True
@@ -200,5 +189,3 @@ class Call:
         self._closing()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
-        for callback in self._on_end:
-            callback(delivered)

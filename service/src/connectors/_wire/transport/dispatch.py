@@ -12,6 +12,7 @@ from grpclib.protocol import AbstractHandler, Connection, Stream
 from h2.connection import H2Connection
 
 from connectors._wire.status import Status
+from connectors._wire.transport.buffers import Buffers, ConnectionBuffers
 from connectors._wire.transport.call import Call, Route
 from connectors._wire.transport.framing import MessageReader
 from connectors._wire.transport.inbox import Inbox
@@ -44,10 +45,6 @@ class InFlight:
         """The calls that run now."""
         return list(self._calls)
 
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """Their tasks."""
-        return list(self._calls.values())
-
     def _done(self, call: Call, _task: asyncio.Task[None]) -> None:
         del self._calls[call]
         self.awaited -= not call.route.endless
@@ -62,6 +59,7 @@ class Service:
     routes: Mapping[str, Route]
     limits: Limits
     in_flight: InFlight
+    buffers: Buffers
     on_rejected: Callable[[str, Status, str], None]
     on_unhandled: Callable[[str, BaseException], str]
 
@@ -75,6 +73,7 @@ class Dispatcher(AbstractHandler):
         self._connection = connection
         self._peer = peer
         self._calls: dict[int, Call] = {}
+        self._buffers = ConnectionBuffers(service.buffers)
         self.accepting = True
         """False once the last stream that this connection serves has been announced."""
 
@@ -133,6 +132,8 @@ class Dispatcher(AbstractHandler):
             single=not route.client_streaming,
             acknowledge=partial(self._acknowledge, stream_id),
             refuse=refuse,
+            timeout=None if route.endless and route.client_streaming else service.limits.receive_timeout,
+            buffers=self._buffers,
         )
         # grpclib hands the stream's DATA to whatever stands here, from the next event on.
         stream.buffer = inbox

@@ -54,6 +54,15 @@ class MessageReader:
         del buffer[:start]
         return messages
 
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not whole."""
+        return len(self._buffer)
+
+    def clear(self) -> None:
+        """Forgets what is not whole."""
+        self._buffer.clear()
+
     def end(self) -> None:
         """The stream ended here. :raises Refusal: in the middle of a message."""
         if self._buffer:

@@ -9,8 +9,14 @@ from collections.abc import Callable
 from grpclib.protocol import Buffer
 
 from connectors._wire.status import Status
+from connectors._wire.transport.buffers import ConnectionBuffers
 from connectors._wire.transport.framing import MessageReader
+from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
 from connectors._wire.transport.refusal import Reason, Refusal
+
+
+class CallEnded(Exception):
+    """The call is over: it was answered, its deadline passed, or the caller is gone."""
 
 
 class Inbox(Buffer):
@@ -19,6 +25,9 @@ class Inbox(Buffer):
     grpclib calls ``add``, ``eof`` and ``unacked_size``. ``acknowledge`` gives window back to the caller, ``refuse``
     ends the call. A unary request (``single``) is handed over once the caller has half-closed, so that its handler
     never starts on a request that turns out to be malformed.
+
+    ``timeout`` is how many seconds from now a handler may wait for messages, None for as long as it likes.
+    ``buffers`` counts what is held here.
     """
 
     def __init__(
@@ -28,18 +37,32 @@ class Inbox(Buffer):
         single: bool,
         acknowledge: Callable[[int], None],
         refuse: Callable[[Refusal], None],
+        timeout: float | None,
+        buffers: ConnectionBuffers,
     ) -> None:
         # grpclib's own constructor makes a queue for each stream, which nothing here would use.
         self._reader = reader
         self._single = single
         self._acknowledge = acknowledge
         self._refuse = refuse
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._buffers = buffers
         self._messages: deque[bytes] = deque()
         self._count = 0
+        self._queued_bytes = 0
+        self._taken_bytes = 0
         self._held = 0
         self._ended = False
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def incomplete(self) -> bool:
+        """True while the handler can do nothing until more of the request arrives."""
+        waits = self._waiter is not None and not self._waiter.done()
+        return not self._closed and not self._ended and (self._single or waits)
 
     def add(self, data: bytes, ack_size: int) -> None:
         """DATA arrived; ``ack_size`` is what it took of the flow-control windows, padding included."""
@@ -56,6 +79,11 @@ class Inbox(Buffer):
             self._refuse(refusal)
             return
         self._messages.extend(messages)
+        self._queued_bytes += sum(map(_cost, messages))
+        self._count_bytes()
+        if self._closed:  # there was no room for it
+            self._acknowledge(ack_size)
+            return
         # Messages that wait for their handler hold the window, so a fast caller is slowed down to its pace. A message
         # in progress must not: messages of many streams share one window and would wait for each other for ever.
         if self._messages and not self._single:
@@ -79,18 +107,32 @@ class Inbox(Buffer):
         self._wake()
 
     async def receive(self) -> bytes | None:
-        """The next message, None once the caller has half-closed and every message was taken."""
+        """The next message, None once the caller has half-closed and every message was taken.
+
+        :raises CallEnded: what the handler keeps while it waits is more than there is room for.
+        """
         while not self._ended and (self._single or not self._messages):
             if self._waiter is not None:
                 raise RuntimeError("two tasks receive on one call")
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
+            self._count_bytes()
+            if self._closed:
+                raise CallEnded
+            timer = None if self._timeout is None else self._loop.call_at(self._started + self._timeout, self._late)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        self._taken_bytes = 0
         if not self._messages:
+            self._count_bytes()
             return None
         message = self._messages.popleft()
+        self._taken_bytes = _cost(message)
+        self._queued_bytes -= self._taken_bytes
+        self._count_bytes()
         if not self._messages:
             self._acknowledge(self.unacked_size())
         return message
@@ -104,10 +146,30 @@ class Inbox(Buffer):
         """The call is over: what still arrives is dropped."""
         self._closed = True
         self._messages.clear()
+        self._reader.clear()
+        self._buffers.hold(self._refuse, 0)
+
+    def _count_bytes(self) -> None:
+        if self._closed:
+            return
+        held = self._queued_bytes + self._reader.pending
+        if self._waiter is not None:
+            # A handler that waits for the next message has kept the last one; what it does with both is its own affair.
+            held += self._taken_bytes
+        self._buffers.hold(self._refuse, held)
+
+    def _late(self) -> None:
+        if self.incomplete:
+            message = f"the request did not arrive whole within {self._timeout:g} s"
+            self._refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.SLOW_REQUEST, message))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _cost(message: bytes) -> int:
+    return len(message) + MESSAGE_OVERHEAD_BYTES
 
 
 def _cardinality(message: str) -> Refusal:

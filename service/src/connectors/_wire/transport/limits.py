@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+MESSAGE_OVERHEAD_BYTES = 64
+"""Counted for each message beside its bytes: what Python needs to hold it, which is most of a message of one byte."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what callers may send. All are whole numbers of at least 1; :raises ValueError: for anything less."""
+    """Bounds on what callers may send, and how slowly. :raises ValueError: one is not above 0."""
 
     max_message_bytes: int = 4 * 1024 * 1024
     """The largest request message in bytes, before and after decompression; 4 MiB is gRPC's own default."""
@@ -17,8 +20,24 @@ class Limits:
     """A request's headers in bytes, counted as RFC 9113 section 6.5.2 does: 32 bytes added for each."""
     max_connections: int = 10_000
     """Connections open at once."""
+    receive_timeout: float = 60.0
+    """Seconds from a call's headers in which its request has to arrive, whatever the caller's own deadline. A handler
+    that no longer waits for a message has its request; a stream that is endless on both sides has no such bound."""
+    max_buffered_bytes: int = 256 * 1024 * 1024
+    """What all connections together may hold of requests that have not reached their handlers whole, in bytes after
+    decompression. Raised to two messages of the largest size where those are more."""
+    max_buffered_bytes_per_connection: int = 64 * 1024 * 1024
+    """The same for one connection. A client has one for all its calls, so this leaves room for a burst of them."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} must be at least 1")
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"{field.name} must be above 0")
+
+    def buffered_bytes(self) -> tuple[int, int]:
+        """The two bounds on what is held: of the server, and of a connection.
+
+        Never less than two messages, the most that a request of Flyte has, so that one call alone always fits.
+        """
+        least = 2 * (self.max_message_bytes + MESSAGE_OVERHEAD_BYTES)
+        return max(self.max_buffered_bytes, least), max(self.max_buffered_bytes_per_connection, least)

@@ -48,31 +48,26 @@ class Outbound:
         await self._data(frame(message))
         self._flush()
 
-    async def send_only(self, message: bytes) -> bool:
-        """Writes a whole unary answer: one socket write if the caller's window takes it.
-
-        False when the caller was gone before the last of it was written.
-        """
+    async def send_only(self, message: bytes) -> None:
+        """Writes a whole unary answer: one socket write if the caller's window takes it."""
         await self._writable()
-        if not self._stream.closable:
-            return False
         self._open()
         await self._data(frame(message))
-        return self.end()
+        self.end()
 
-    def end(self) -> bool:
-        """Writes the trailers of an answer that is OK. False when the caller was gone."""
-        return self._finish(_OK_TRAILERS if self._opened else [*_HEADERS, *_OK_TRAILERS])
+    def end(self) -> None:
+        """Writes the trailers of an answer that is OK."""
+        self._finish(_OK_TRAILERS if self._opened else [*_HEADERS, *_OK_TRAILERS])
 
-    def fail(self, status: Status, message: str, http_status: int = 200) -> bool:
-        """Writes any other status, at once: trailers are under no flow control. False when the caller was gone."""
+    def fail(self, status: Status, message: str, http_status: int = 200) -> None:
+        """Writes any other status, at once: trailers are under no flow control."""
         trailers = [
             (b"grpc-status", b"%d" % status),
             (b"grpc-message", encode_status_message(message)),
         ]
         if not self._opened:
             trailers = [(b":status", b"%d" % http_status), *_OPENING, *trailers]
-        return self._finish(trailers)
+        self._finish(trailers)
 
     def refuse_stream(self) -> None:
         """Rejects a stream that this connection no longer takes; the caller may safely send it elsewhere."""
@@ -101,15 +96,14 @@ class Outbound:
             await self._stream.window_updated.wait()
             await self._writable()
 
-    def _finish(self, trailers: list[tuple[bytes, bytes]]) -> bool:
+    def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
         if not self._stream.closable:
-            return False
+            return
         self._h2.send_headers(self._id, trailers, end_stream=True)
         if self._stream.closable:
             # The caller has not half-closed: tell it that nothing more is read (RFC 9113, section 8.1).
             self._h2.reset_stream(self._id, error_code=ErrorCodes.NO_ERROR)
         self._flush()
-        return True
 
     async def _writable(self) -> None:
         ready = self._stream.connection.write_ready

@@ -22,6 +22,8 @@ class Reason(enum.StrEnum):
     MESSAGE_TOO_LARGE = "message_too_large"
     TRUNCATED = "truncated"
     CARDINALITY = "cardinality"
+    SLOW_REQUEST = "slow_request"
+    BUFFERS_FULL = "buffers_full"
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
     TOO_MANY_CONNECTIONS = "too_many_connections"

@@ -7,8 +7,6 @@ call all the same.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,24 +107,6 @@ def text_metadata(headers: Headers) -> dict[str, str]:
             continue
         key, text = name.decode("ascii", "replace").lower(), value.decode("ascii")
         metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
-    return metadata
-
-
-def binary_metadata(headers: Headers) -> dict[str, tuple[bytes, ...]]:
-    """The caller's `-bin` metadata, decoded; one header may hold several values. What is no base64 is left out."""
-    metadata: dict[str, tuple[bytes, ...]] = {}
-    for name, value in headers:
-        if _is_protocol(name) or not name.endswith(b"-bin"):
-            continue
-        key = name.decode("ascii", "replace").lower()
-        for part in value.split(b","):
-            # Padding is optional on the wire.
-            digits = part.strip().rstrip(b"=")
-            try:
-                decoded = base64.b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
-            except binascii.Error:
-                continue
-            metadata[key] = (*metadata.get(key, ()), decoded)
     return metadata
 
 

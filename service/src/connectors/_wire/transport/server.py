@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl as _ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from connectors._wire.status import Status
-from connectors._wire.transport.call import Route
+from connectors._wire.transport.buffers import Buffers
+from connectors._wire.transport.call import Call, Route
 from connectors._wire.transport.dispatch import InFlight, Service
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.refusal import Reason, Refusal
@@ -15,6 +16,9 @@ from connectors._wire.transport.session import LINGER_S, Session
 
 BACKLOG = 1024
 """Connections that the kernel may hold while the loop is busy; callers that dial anew for each call come in bursts."""
+
+REQUEST_PATIENCE_S = 2.0
+"""How long a drain waits for requests that are on their way: twice what a client has to confirm the first GOAWAY."""
 
 
 class GrpcServer:
@@ -34,22 +38,12 @@ class GrpcServer:
         on_unhandled: Callable[[str, BaseException], str],
     ) -> None:
         self._in_flight = InFlight(self._pulse)
-        self._service = Service(dict(routes), limits, self._in_flight, on_rejected, on_unhandled)
+        self._service = Service(dict(routes), limits, self._in_flight, Buffers(limits), on_rejected, on_unhandled)
         self._sessions: set[Session] = set()
         self._unsettled = 0
         self._draining = False
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
-
-    @property
-    def in_flight(self) -> int:
-        """Calls whose handlers run."""
-        return len(self._in_flight)
-
-    @property
-    def connections(self) -> int:
-        """Connections that are open."""
-        return len(self._sessions)
 
     async def start(self, host: str, port: int, *, ssl: _ssl.SSLContext | None = None) -> tuple[str, int]:
         """Listens and returns the address, with the port chosen when ``port`` is 0.
@@ -70,7 +64,8 @@ class GrpcServer:
 
         Stops listening, asks every client to open no more streams, and waits up to ``grace`` seconds for the calls in
         flight. Then those left are answered UNAVAILABLE, and their number is returned; endless calls end so too, but
-        are neither waited for nor counted. Afterwards the server is closed, at most 3 seconds later.
+        are neither waited for nor counted, and calls whose requests have not arrived after 2 seconds end then: no work
+        has begun for them. Afterwards the server is closed, at most 3 seconds later.
         """
         loop = asyncio.get_running_loop()
         give_up = loop.time() + grace
@@ -80,7 +75,9 @@ class GrpcServer:
             self._unsettled = len(self._sessions)
             for session in list(self._sessions):
                 session.drain()
-        await self._until(lambda: not self._unsettled and not self._in_flight.awaited, give_up)
+        await self._until(self._quiet, min(give_up, loop.time() + REQUEST_PATIENCE_S))
+        self._refuse([call for call in self._in_flight.calls() if call.incomplete and not call.route.endless])
+        await self._until(self._quiet, give_up)
         cut_off = self._cut_off()
         for session in list(self._sessions):
             session.settle()
@@ -130,12 +127,18 @@ class GrpcServer:
             self._server.close()
 
     def _cut_off(self) -> int:
-        refusal = Refusal(Status.UNAVAILABLE, Reason.SHUTDOWN, "the server is shutting down")
-        cut_off = 0
-        for call in self._in_flight.calls():
-            cut_off += not (call.ended or call.route.endless)
-            call.refuse(refusal)
+        calls = self._in_flight.calls()
+        cut_off = sum(not (call.ended or call.route.endless) for call in calls)
+        self._refuse(calls)
         return cut_off
+
+    def _refuse(self, calls: Iterable[Call]) -> None:
+        refusal = Refusal(Status.UNAVAILABLE, Reason.SHUTDOWN, "the server is shutting down")
+        for call in calls:
+            call.refuse(refusal)
+
+    def _quiet(self) -> bool:
+        return not self._unsettled and not self._in_flight.awaited
 
     def _pulse(self) -> None:
         self._changed.set()
