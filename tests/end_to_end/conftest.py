@@ -44,7 +44,12 @@ def emulator(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def server(emulator: str, plugins: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    variables = {"BIGQUERY_EMULATOR_HOST": emulator, "PYTHONPATH": str(plugins)}
+    # whatever else is installed beside the project is not part of these tests
+    variables = {
+        "BIGQUERY_EMULATOR_HOST": emulator,
+        "PYTHONPATH": str(plugins),
+        "CONNECTORS_ALLOW_PLUGINS": "bigquery,greeter",
+    }
     with running_server(tmp_path_factory.mktemp("server"), port=0, metrics_port=0, variables=variables) as running:
         yield running
 

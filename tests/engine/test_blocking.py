@@ -94,6 +94,19 @@ async def test_the_event_loop_goes_on_while_all_threads_of_a_connector_are_taken
         blocking.go_on.set()
 
 
+@pytest.mark.parametrize("raised", [StopIteration(), SystemExit(3), KeyError("k")], ids=repr)
+async def test_whatever_a_plain_def_raises_is_a_bug_at_once(bench: Bench, raised: BaseException) -> None:
+    def fail(job: Job, ctx: Context) -> Resource:
+        raise raised
+
+    blocking = with_blocking(bench)
+    blocking.get = fail  # type: ignore[method-assign]  # the test's own connector
+    async with bench.engine() as engine:
+        with anyio.fail_after(5):
+            assert (await engine.get(job_request(Job("1").encode(), "blocking"))).phase is Phase.RUNNING
+    assert bench.events[-1].error_id
+
+
 async def test_wait_on_the_event_loop_itself_is_refused(bench: Bench) -> None:
     def on_loop(ctx: Context) -> Any:
         ctx.wait(anyio.lowlevel.checkpoint())

@@ -172,6 +172,16 @@ async def test_something_else_than_the_meta_is_a_bug(bench: Bench) -> None:
             await engine.create(create_request())
 
 
+async def test_a_meta_that_does_not_fit_its_own_fields_is_a_bug_at_once(bench: Bench) -> None:
+    bench.acme.on_create = Script(Job(17))  # type: ignore[arg-type]  # as an author's untyped JSON would have it
+    async with bench.engine() as engine:
+        with pytest.raises(ConnectorBug):
+            await engine.create(create_request())
+    record = await bench.store.find(bench.acme.keys[0])
+    assert record is not None
+    assert record.state is State.UNKNOWN
+
+
 async def test_a_meta_that_holds_a_secret_never_leaves(bench: Bench) -> None:
     async def create(ctx: Context) -> Job:
         return Job(await ctx.secrets.get("token"))

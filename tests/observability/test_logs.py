@@ -106,6 +106,16 @@ def test_a_traceback_is_a_field_of_its_json_line(lines: io.StringIO) -> None:
     assert "RuntimeError: broken" in str(only(lines)["exception"])
 
 
+def test_no_terminal_escape_passes_in_a_traceback(console: io.StringIO) -> None:
+    try:
+        raise ValueError("\x1b[2J\u202ehidden\u2028next")
+    except ValueError:
+        logging.getLogger("connectors.test").exception("failed")
+    text = console.getvalue()
+    assert not set(text) & {"\x1b", "\u202e", "\u2028"}
+    assert "\\x1b[2J" in text
+
+
 def test_a_traceback_is_indented_under_its_console_line(console: io.StringIO) -> None:
     try:
         raise RuntimeError("broken\n2026-01-01T00:00:00.000Z INFO    forged")

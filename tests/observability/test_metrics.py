@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors._engine.events import CallEvent
@@ -128,6 +129,12 @@ def test_two_servers_in_one_process_do_not_share_their_metrics() -> None:
     first, second = Metrics(version="1"), Metrics(version="1")
     first.observe(OK)
     assert value(second, "flyte_connector_requests_success_total", task_type="acme", operation="create") is None
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text; version=x", ";;q=,", "\xff"])
+def test_a_header_that_is_none_gets_the_default_format(accept: str) -> None:
+    _, content_type = Metrics(version="1").render(accept)
+    assert content_type.startswith("text/plain")
 
 
 def test_openmetrics_is_written_where_it_is_asked_for() -> None:

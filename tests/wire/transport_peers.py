@@ -91,7 +91,7 @@ async def serving(
         yield Served(server, host, port, rejected, unhandled)
     finally:
         await server.close()
-    assert faults == []
+    assert not faults, faults
 
 
 @dataclass

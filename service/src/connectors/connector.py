@@ -51,7 +51,7 @@ class ResourceMeta:
 
     def encode(self) -> bytes:
         """The bytes that the backend keeps."""
-        values: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json")
+        values: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json", warnings="error")
         for item in fields(self):
             if getattr(self, item.name) == item.default:
                 del values[item.name]

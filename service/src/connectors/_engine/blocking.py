@@ -36,9 +36,18 @@ class BlockingPools:
                 self._threads(task_type), thread_name_prefix=f"connector-{task_type}"
             )
         run = contextvars.copy_context().run
-        answer = await asyncio.get_running_loop().run_in_executor(pool, lambda: run(method, *args, **options))
+
+        def settled() -> tuple[Any, BaseException | None]:
+            try:
+                return run(method, *args, **options), None
+            except BaseException as error:  # noqa: BLE001 - a future does not take every kind: not StopIteration
+                return None, error
+
+        answer, error = await asyncio.get_running_loop().run_in_executor(pool, settled)
+        if error is not None:
+            raise error
         # a def that returns a coroutine (a decorated async def, say) is awaited here
-        return await answer if isinstance(answer, Awaitable) else answer
+        return cast("T", await answer if isinstance(answer, Awaitable) else answer)
 
     def close(self) -> None:
         """Take no more calls; those that run are left to end."""

@@ -87,7 +87,12 @@ class Creates:
                 "create",
                 TypeError(f"create returned {type(meta).__name__}, not {expected.__name__}"),
             )
-        encoded = meta.encode()
+        try:
+            encoded = meta.encode()
+            expected.decode(encoded)  # or the job could be neither polled nor deleted
+        except Exception as error:
+            proofs.append(False)
+            raise bug(work.task_type, "create", error) from error
         if ctx.secrets.leaks(encoded.decode("utf-8", "replace")):
             proofs.append(False)
             raise bug(work.task_type, "create", ValueError("the resource meta holds a secret's value"))

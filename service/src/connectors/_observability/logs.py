@@ -27,6 +27,8 @@ _server = logging.getLogger("connectors.server")
 _REMEMBERED_STATES = 1_000
 _BUGS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {10: "\\n", 13: "\\r", 9: "\\t"}
+_ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""What would move a terminal's cursor, end a line, or turn the direction of the text."""
 
 
 def configure(kind: Literal["console", "json"], level: str, stream: TextIO | None = None) -> None:
@@ -70,7 +72,7 @@ class ConsoleFormatter(logging.Formatter):
         message = redact(record.getMessage()).translate(_ESCAPES)
         line = f"{_time(record)} {record.levelname:<7} {message}{fields}"
         if trace := _trace(self, record):
-            line += "".join(f"\n    {part}" for part in trace.splitlines())
+            line += "".join(f"\n    {part.translate(_ESCAPES)}" for part in trace.split("\n"))
         return line
 
 

@@ -127,7 +127,10 @@ class Metrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics as text, in the format that an ``Accept`` header asks for, and its content type."""
-        encode, content_type = choose_encoder(accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except Exception:  # noqa: BLE001 - whatever the library makes of a header that is none: the default format
+            encode, content_type = choose_encoder("")
         text: bytes = encode(self.registry)
         return text, content_type
 
