@@ -78,6 +78,28 @@ def test_an_input_that_comes_twice_is_an_error() -> None:
         natives_from_inputs(task_v2.Inputs(literals=both))
 
 
+class Compared(str):
+    """A name that counts how often names are compared."""
+
+    __slots__ = ()
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_which_input_comes_twice_is_found_without_comparing_each_with_each() -> None:
+    one = core_v2.Literal(scalar=core_v2.Scalar(primitive=core_v2.Primitive(integer=1)))
+    names = [Compared(number) for number in (*range(1_000), 999)]
+    Compared.times = 0
+    with pytest.raises(InvalidRequest, match=r"^input 999: given more than once$"):
+        natives_from_inputs(task_v2.Inputs(literals=[task_v2.NamedLiteral(name=each, value=one) for each in names]))
+    assert Compared.times < 20 * len(names)
+
+
 def test_zero_values_are_values(protocol: Protocol) -> None:
     zeros = {"integer": 0, "float_value": 0.0, "string_value": "", "boolean": False}
     assert [to_native(protocol.ours(protocol.primitive(**{kind: zero}))) for kind, zero in zeros.items()] == [

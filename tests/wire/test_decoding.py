@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 import math
 import struct
+import tracemalloc
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -14,10 +17,12 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors._literals import natives_from_literal_map
 from connectors._messages.decoding import MAX_DEPTH, Malformed, check, parse, payloads
 from connectors._messages.encoding import serialise
 from connectors._proto.flyteidl import admin, core
-from connectors._proto.flyteidl2 import connector  # noqa: F401 - its messages are found through the pool
+from connectors._proto.flyteidl2 import connector, task  # noqa: F401 - its messages are found through the pool
+from connectors._proto.flyteidl2 import core as core_v2
 from connectors._proto.google.protobuf import Duration, ListValue, Struct, Value
 from connectors._proto.grpc import health, reflection  # noqa: F401 - as above
 from connectors._proto.message_pool import default_message_pool
@@ -217,10 +222,67 @@ def test_a_field_number_in_more_bytes_than_it_can_take_is_refused(data: bytes) -
             read(admin.GetAgentRequest, data)
 
 
-def test_a_field_that_a_later_release_added_is_kept() -> None:
+def test_a_field_that_a_later_release_added_is_read_over() -> None:
     data = b"\xa2\x06\x03new" + serialise(admin.GetAgentRequest(name="a"))
-    assert parse(admin.GetAgentRequest, data).name == "a"
-    assert b"\xa2\x06\x03new" in serialise(parse(admin.GetAgentRequest, data))
+    assert parse(admin.GetAgentRequest, data) == admin.GetAgentRequest(name="a")
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most memory that the work held at once beyond what there was before it."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("read", [parse, check])
+def test_fields_that_are_read_over_leave_nothing_behind_however_many_they_are(read: Callable[..., object]) -> None:
+    data = b"\xf8\x07\x01" * 20_000
+    read(admin.GetAgentRequest, b"")
+    assert peak_bytes(lambda: read(admin.GetAgentRequest, data)) < 10_000
+
+
+STREAMED = frozenset({core.LiteralMap, core.LiteralCollection, core_v2.LiteralMap, task.Inputs, Struct, ListValue})
+
+
+def held(value: Any) -> Any:
+    """The value with its streams gone through, as lists and dicts."""
+    if hasattr(value, "items"):
+        return {key: held(item) for key, item in value.items()}
+    if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
+        return [held(item) for item in value]
+    if hasattr(value, "__dict__") and not isinstance(value, enum.Enum):
+        for name, part in vars(value).items():
+            vars(value)[name] = held(part)
+    return value
+
+
+@given(st.sampled_from(["flyteidl.core.LiteralMap", "flyteidl2.task.Inputs", "flyteidl.core.TaskTemplate"]), randoms)
+def test_a_stream_gives_the_elements_that_are_held_without_it(name: str, random: Random) -> None:
+    data = b"".join(fill(runtime(name)(), random, depth=6).SerializeToString() for _ in range(2))
+    assert held(parse(OUR_CLASSES[name], data, streamed=STREAMED)) == parse(OUR_CLASSES[name], data)
+
+
+def test_a_stream_may_be_gone_through_again_and_knows_its_length() -> None:
+    data = serialise(core.LiteralCollection(literals=[core.Literal(hash="a"), core.Literal(hash="b")]))
+    stream = parse(core.LiteralCollection, data + data, streamed=STREAMED).literals
+    assert [[each.hash for each in stream] for _ in range(2)] == [["a", "b", "a", "b"]] * 2
+    assert len(stream) == 4
+
+
+def test_a_stream_holds_one_element_at_a_time() -> None:
+    true = core.Literal(scalar=core.Scalar(primitive=core.Primitive(boolean=True)))
+    many = core.Literal(collection=core.LiteralCollection(literals=[true] * 20_000))
+    data = serialise(core.LiteralMap(literals={"a": many}))
+    natives_from_literal_map(parse(core.LiteralMap, b"", streamed=STREAMED))
+
+    def work() -> None:
+        natives = natives_from_literal_map(parse(core.LiteralMap, data, streamed=STREAMED))
+        assert natives == {"a": [True] * 20_000}
+
+    assert peak_bytes(work) < 1_000_000  # two lists of 20,000 references, and a slice of the bytes at the most
 
 
 def test_numbers_that_their_field_cannot_hold_are_not_written() -> None:

@@ -16,10 +16,11 @@ from connectors._proto.flyteidl import admin
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector, task
 from connectors._proto.flyteidl2 import core as core_v2
-from connectors._wire.envelopes import Envelope, task_category_of
+from connectors._wire.envelopes import Envelope, Once, task_category_of
+from connectors._wire.large_requests import LARGE
 from connectors._wire.tasks import create_request
 from connectors._wire.v2 import FLYTE2
-from tests.wire.test_decoding import fill, randoms, runtime
+from tests.wire.test_decoding import fill, peak_bytes, randoms, runtime
 
 CREATES = [admin.CreateTaskRequest, connector.CreateTaskRequest]
 requests = st.sampled_from(
@@ -100,3 +101,49 @@ def test_template_and_inputs_are_decoded_once_and_when_they_are_asked_for() -> N
     assert made.input_bytes == len(serialise(inputs))
     with pytest.raises(InvalidRequest, match="input broken"):
         made.inputs()
+
+
+def test_what_a_later_release_added_is_not_in_the_stored_form() -> None:
+    data = serialise(connector.CreateTaskRequest(output_prefix="s3://b"))
+    envelope = Envelope(connector.CreateTaskRequest, b"\xa2\x06\x03new" + data)
+    assert envelope.without("connection") == data
+
+
+@pytest.mark.parametrize("piece", [serialise(admin.CreateTaskRequest(output_prefix="s")), b"\x0a\x00", b"\xf8\x07\x01"])
+def test_a_request_in_many_pieces_takes_no_more_memory_than_its_parts(piece: bytes) -> None:
+    data = piece * 20_000
+    Envelope(admin.CreateTaskRequest, b"")
+    assert peak_bytes(lambda: Envelope(admin.CreateTaskRequest, data)) < 100_000
+
+
+def test_a_large_create_is_decoded_when_it_is_made_and_its_error_comes_when_it_is_asked_for() -> None:
+    literal = core_v2.Literal(scalar=core_v2.Scalar(primitive=core_v2.Primitive(string_value="x" * LARGE)))
+    broken = task.Inputs(literals=[task.NamedLiteral(name="a", value=literal), task.NamedLiteral(name="broken")])
+    request = connector.CreateTaskRequest(template=core_v2.TaskTemplate(type="acme"), inputs=broken)
+    made = create_request(FLYTE2, Envelope(connector.CreateTaskRequest, serialise(request)), Caller("flyte2"))
+    assert isinstance(made.inputs, Once)
+    assert made.inputs.prepared
+    for _ in range(2):
+        with pytest.raises(InvalidRequest, match="input broken"):
+            made.inputs()
+
+
+@pytest.mark.parametrize("fault", [None, InvalidRequest("input a: no")])
+def test_what_is_asked_for_again_is_not_read_again(fault: InvalidRequest | None) -> None:
+    reads = 0
+
+    def read() -> int:
+        nonlocal reads
+        reads += 1
+        if fault is not None:
+            raise fault
+        return 7
+
+    once = Once(read)
+    for _ in range(3):
+        if fault is None:
+            assert once() == 7
+        else:
+            with pytest.raises(InvalidRequest, match=r"^input a: no$"):
+                once()
+    assert reads == 1

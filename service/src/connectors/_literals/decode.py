@@ -6,6 +6,7 @@ needed for an error.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -68,8 +69,7 @@ def natives_from_inputs(message: task_v2.Inputs | task_v2.Outputs | None, role: 
         return {}
     natives = _natives(((each.name, each.value) for each in message.literals), role)
     if len(natives) < len(message.literals):
-        names = [each.name for each in message.literals]
-        twice = next(name for name in natives if names.count(name) > 1)
+        twice, _ = Counter(each.name for each in message.literals).most_common(1)[0]
         raise InvalidRequest(f"{role} {twice}: given more than once")
     return natives
 

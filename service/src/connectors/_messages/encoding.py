@@ -18,11 +18,11 @@ def serialise(message: Any) -> bytes:
 
     :raises ValueError: a number is out of its field's range, or a text is no Unicode (a lone surrogate).
     """
-    return bytes(_write(message, plan_of(type(message))))
+    return bytes(_write(message.__dict__, plan_of(type(message))))
 
 
-def _write(message: Any, plan: Plan) -> bytearray:
-    out, values = bytearray(), message.__dict__
+def _write(values: dict[str, Any], plan: Plan) -> bytearray:
+    out = bytearray()
     for field in plan.fields:
         kind, name = field.kind, field.name
         value = values[name]
@@ -31,13 +31,12 @@ def _write(message: Any, plan: Plan) -> bytearray:
         if kind == Kind.TEXT:
             _lengthy(out, field.key, value.encode())
         elif kind == Kind.MESSAGE:
-            _lengthy(out, field.key, _write(value, field.detail.plan))
+            _lengthy(out, field.key, _write(value.__dict__, field.detail.plan))
         elif kind == Kind.VARINT:
             out += field.key
             out += _varint(value, field)
         elif value or kind not in _LISTS:
             _write_other(out, field, value)
-    out += message.__dict__.get("_unknown_fields", b"")
     return out
 
 
@@ -60,18 +59,16 @@ def _write_other(out: bytearray, field: Field, value: Any) -> None:
                 _lengthy(out, key, item)
         case Kind.MESSAGES:
             for item in value:
-                _lengthy(out, key, _write(item, detail.plan))
+                _lengthy(out, key, _write(item.__dict__, detail.plan))
         case Kind.MAP:
             plan = detail.plan
             for name, item in value.items():
-                entry = plan.new()
-                entry.key, entry.value = name, item
-                _lengthy(out, key, _write(entry, plan))
+                _lengthy(out, key, _write({"key": name, "value": item}, plan))
         case Kind.PACKED:
             one = _varint if detail.kind == Kind.VARINTS else _fixed
             _lengthy(out, key, b"".join(one(item, detail) for item in value))
         case Kind.WRAPPED:
-            _lengthy(out, key, _write(detail.plan.cls.from_wrapped(value), detail.plan))
+            _lengthy(out, key, _write(detail.plan.cls.from_wrapped(value).__dict__, detail.plan))
 
 
 def _lengthy(out: bytearray, key: bytes, content: bytes | bytearray) -> None:

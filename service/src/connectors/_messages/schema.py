@@ -13,6 +13,8 @@ import betterproto2
 
 __all__ = ["Field", "Kind", "Plan", "full_name", "plan_of", "varint"]
 
+_new = object.__new__
+
 
 class Kind:
     """How a field is carried; from TEXT on, as a length and as many bytes. Plain numbers: they are compared for every
@@ -92,10 +94,7 @@ _FIXED = {
 
 
 class _Entry:
-    """An entry of a map, while it is read."""
-
-    key: Any
-    value: Any
+    """An entry of a map: its key and its value."""
 
 
 class Plan:
@@ -121,23 +120,30 @@ class Plan:
             else:
                 self.single[name] = _default(meta, hint)
 
-    def new(self) -> Any:
-        """An empty message. Its own ``__init__`` calls a factory for each field, which takes ten times as long."""
-        message: Any = object.__new__(self.cls)
-        values = message.__dict__
-        values.update(self.single)
+    def values(self) -> dict[str, Any]:
+        """What an empty message holds, by the names of its fields."""
+        values = self.single.copy()
         for name in self.lists:
             values[name] = []
         for name in self.maps:
             values[name] = {}
+        return values
+
+    def message(self, values: dict[str, Any]) -> Any:
+        """The message that holds these values, every field's. Its own ``__init__`` calls a factory for each field,
+        which takes ten times as long.
+        """
+        message: Any = _new(self.cls)
+        message.__dict__ = values
         return message
 
-    def value_of(self, entry: Any) -> Any:
-        """The value of a map's entry that was read; one that is an empty message may have been left out."""
-        value = entry.value
+    def key_and_value(self, entry: dict[str, Any]) -> tuple[Any, Any]:
+        """Of a map's entry that was read. Its value may have been left out if it is an empty message."""
+        value = entry["value"]
         if value is None:
-            value = self.by_name["value"].detail.plan.new()
-        return value
+            plan = self.by_name["value"].detail.plan
+            value = plan.message(plan.values())
+        return entry["key"], value
 
 
 class Later:

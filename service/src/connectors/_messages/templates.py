@@ -12,8 +12,12 @@ from connectors._messages.executions import read_identifier, write_identifier
 from connectors._messages.instants import read_duration, write_duration
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import core as core_v2
+from connectors._proto.google.protobuf import ListValue, Struct
 
-__all__ = ["TemplateMessage", "read_template", "write_template"]
+__all__ = ["STREAMED", "TemplateMessage", "read_template", "write_template"]
+
+STREAMED = frozenset({Struct, ListValue})
+"""What of a checked template can be read as a stream (:func:`connectors._messages.decoding.parse`)."""
 
 TemplateMessage: TypeAlias = core_v1.TaskTemplate | core_v2.TaskTemplate
 _MetadataMessage: TypeAlias = core_v1.TaskMetadata | core_v2.TaskMetadata

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._proto.grpc.health.v1 import (
     HealthCheckRequest,
@@ -17,7 +16,8 @@ from connectors._proto.grpc.health.v1 import (
     HealthListRequest,
     HealthListResponse,
 )
-from connectors._wire.rejection import Reason, Rejected, reading
+from connectors._wire.large_requests import parsed
+from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route, unary
 
@@ -55,23 +55,20 @@ class Health:
         }
 
     async def _check(self, _: Call, data: bytes) -> bytes:
-        with reading():
-            service = parse(HealthCheckRequest, data).service
+        service = (await parsed(HealthCheckRequest, data)).service
         if service not in self._services:
             raise Rejected(Status.NOT_FOUND, Reason.UNKNOWN_NAME, f"this server has no service {service[:200]!r}")
         return serialise(self._response(service))
 
     async def _list(self, _: Call, data: bytes) -> bytes:
-        with reading():
-            parse(HealthListRequest, data)
+        await parsed(HealthListRequest, data)
         statuses = {service: self._response(service) for service in sorted(self._services)}
         return serialise(HealthListResponse(statuses=statuses))
 
     async def _watch(self, call: Call) -> None:
         """The status now, and again whenever it changes. A watcher that reads slowly is told the latest one."""
         data = await call.receive()
-        with reading():
-            service = parse(HealthCheckRequest, data or b"").service
+        service = (await parsed(HealthCheckRequest, data or b"")).service
         if self._watchers >= self._most_watchers:
             message = f"{self._most_watchers} watches are open, which is the limit"
             raise Rejected(Status.RESOURCE_EXHAUSTED, Reason.TOO_MANY_WATCHERS, message)

@@ -12,10 +12,10 @@ from importlib.resources import files
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from connectors._messages.decoding import parse, payloads
+from connectors._messages.decoding import payloads
 from connectors._messages.encoding import serialise
 from connectors._proto.grpc.reflection import v1, v1alpha
-from connectors._wire.rejection import reading
+from connectors._wire.large_requests import parsed
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route
 
@@ -48,8 +48,7 @@ class _Reflection:
     async def answer(self, call: Call) -> None:
         """An answer to each question of the stream; what is not known is an answer too."""
         while (data := await call.receive()) is not None:
-            with reading():
-                request = parse(self._version.ServerReflectionRequest, data)
+            request = await parsed(self._version.ServerReflectionRequest, data)
             response = self._version.ServerReflectionResponse(
                 valid_host=request.host, original_request=request, **self._answer(request)
             )

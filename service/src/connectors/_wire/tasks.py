@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from typing import Any
 
 from connectors._engine.engine import Engine
@@ -13,13 +12,14 @@ from connectors._messages.encoding import serialise
 from connectors._messages.executions import read_execution_metadata
 from connectors._messages.instants import read_duration, read_timestamp
 from connectors._messages.observations import write_metric
-from connectors._messages.templates import read_template
+from connectors._messages.templates import STREAMED, read_template
 from connectors._wire.dialect import Dialect, caller_of
-from connectors._wire.envelopes import Envelope, task_category_of
+from connectors._wire.envelopes import Envelope, Once, task_category_of
+from connectors._wire.large_requests import LARGE, parsed, read
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
-from connectors.models import LogLine, LogPage, TaskTemplate
+from connectors.models import LogLine, LogPage
 
 __all__ = ["create_request", "routes"]
 
@@ -43,7 +43,8 @@ def routes(service: str, engine: Engine, dialect: Dialect) -> dict[str, Route]:
 
 
 def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> CreateRequest:
-    """A create as the engine takes it. Template and inputs are decoded once, when they are first asked for.
+    """A create as the engine takes it. Template and inputs are decoded once: when they are first asked for, or now if
+    they are so large that whoever asks would hold the event loop.
 
     :raises InvalidRequest: there is no template, or it names no type.
     """
@@ -51,23 +52,20 @@ def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> Crea
     template = envelope.raw("template")
     category = task_category_of(core.TaskTemplate, template)
     inputs = envelope.raw("inputs") or b""
+    read_inputs = Once(lambda: dialect.read_inputs(inputs))
+    read_task = Once(lambda: read_template(parse(core.TaskTemplate, template or b"", streamed=STREAMED)))
+    if len(template or b"") + len(inputs) >= LARGE:
+        read_task.prepare()
+        read_inputs.prepare()
     metadata = envelope.raw("task_execution_metadata")
-
-    @cache
-    def decoded_template() -> TaskTemplate:
-        return read_template(parse(core.TaskTemplate, template or b""))
-
-    @cache
-    def decoded_inputs() -> Mapping[str, Any]:
-        return dialect.read_inputs(inputs)
 
     return CreateRequest(
         caller=caller,
         category=category,
         output_prefix=envelope.text("output_prefix"),
         metadata=read_execution_metadata(None if metadata is None else parse(calls.TaskExecutionMetadata, metadata)),
-        template=decoded_template,
-        inputs=decoded_inputs,
+        template=read_task,
+        inputs=read_inputs,
         input_bytes=len(inputs),
         stored_form=lambda: dialect.stored_form(envelope),
     )
@@ -82,29 +80,31 @@ class _Tasks:
         self._calls = dialect.calls
 
     async def create(self, call: Call, data: bytes) -> bytes:
-        with reading():
+        def request() -> CreateRequest:
             envelope = Envelope(self._calls.CreateTaskRequest, data)
             caller = caller_of(call, self._dialect.protocol, self._dialect.secrets_in(envelope))
-            request = create_request(self._dialect, envelope, caller)
-        meta = await self._engine.create(request)
+            return create_request(self._dialect, envelope, caller)
+
+        meta = await self._engine.create(await read(len(data), request))
         return serialise(self._calls.CreateTaskResponse(resource_meta=meta))
 
     async def get(self, call: Call, data: bytes) -> bytes:
+        message = await parsed(self._calls.GetTaskRequest, data)
         with reading():
-            message = parse(self._calls.GetTaskRequest, data)
             request = self._job(call, message, message.output_prefix)
         resource = self._dialect.write_resource(await self._engine.get(request))
         return serialise(self._calls.GetTaskResponse(resource=resource))
 
     async def delete(self, call: Call, data: bytes) -> bytes:
+        message = await parsed(self._calls.DeleteTaskRequest, data)
         with reading():
-            request = self._job(call, parse(self._calls.DeleteTaskRequest, data))
+            request = self._job(call, message)
         await self._engine.delete(request)
         return serialise(self._calls.DeleteTaskResponse())
 
     async def get_metrics(self, call: Call, data: bytes) -> bytes:
+        message = await parsed(self._calls.GetTaskMetricsRequest, data)
         with reading():
-            message = parse(self._calls.GetTaskMetricsRequest, data)
             if len(message.queries) > _MOST_QUERIES:
                 raise InvalidRequest(f"queries has {len(message.queries)} entries; at most {_MOST_QUERIES} are served")
             request = self._job(call, message)
@@ -120,8 +120,8 @@ class _Tasks:
     async def get_logs(self, call: Call) -> None:
         """A header with the token of the next page, then the lines."""
         data = await call.receive()
+        message = await parsed(self._calls.GetTaskLogsRequest, data or b"")
         with reading():
-            message = parse(self._calls.GetTaskLogsRequest, data or b"")
             request = self._job(call, message)
         page = await self._engine.get_logs(request, lines=message.lines, token=message.token)
         response = self._calls.GetTaskLogsResponse

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 from connectors._engine.engine import Engine
 from connectors._engine.requests import CreateRequest
 from connectors._literals import natives_from_literal_map
-from connectors._messages.decoding import parse
+from connectors._messages.decoding import check, parse
 from connectors._messages.encoding import serialise
 from connectors._messages.executions import read_execution_metadata
 from connectors._messages.observations import write_line
 from connectors._messages.resources import write_resource_v1
-from connectors._messages.templates import read_template
+from connectors._messages.templates import STREAMED, read_template
 from connectors._proto.flyteidl import admin, core
 from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect, caller_of
-from connectors._wire.rejection import Reason, Rejected, reading
+from connectors._wire.envelopes import Once
+from connectors._wire.large_requests import LARGE, parsed, read
+from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
@@ -31,6 +32,7 @@ _ASYNC = "flyteidl.service.AsyncAgentService"
 _SYNC = "flyteidl.service.SyncAgentService"
 _METADATA = "flyteidl.service.AgentMetadataService"
 SERVICES = (_ASYNC, _SYNC, _METADATA)
+_STREAMED = STREAMED | {core.LiteralMap, core.LiteralCollection}
 
 
 def routes(engine: Engine) -> dict[str, Route]:
@@ -50,7 +52,7 @@ class _Flyte1(Dialect):
     core = core
 
     def read_inputs(self, data: bytes) -> Mapping[str, Any]:
-        return natives_from_literal_map(parse(core.LiteralMap, data))
+        return natives_from_literal_map(parse(core.LiteralMap, data, streamed=_STREAMED))
 
     def write_resource(self, resource: Resource) -> admin.Resource:
         return write_resource_v1(resource)
@@ -81,8 +83,8 @@ class _Sync:
         # Both messages first: a caller that is refused while it still sends learns of the broken stream, not of why.
         first = await call.receive()
         second = None if first is None else await call.receive()
-        with reading():
-            request = _do_request(call, first, second)
+        size = len(first or b"") + len(second or b"")
+        request = await read(size, lambda: _do_request(call, first, second))
         resource = await self._engine.do(request)
         answer = admin.ExecuteTaskSyncResponseHeader(resource=write_resource_v1(resource))
         await call.send(serialise(admin.ExecuteTaskSyncResponse(header=answer)))
@@ -92,7 +94,7 @@ def _do_request(call: Call, first: bytes | None, second: bytes | None) -> Create
     """What the two messages ask for. :raises Rejected, Malformed, InvalidRequest: they are not as they should be."""
     if first is None:
         raise _ended("its header")
-    header = parse(admin.ExecuteTaskSyncRequest, first).header
+    header = _message(first).header
     if header is None:
         raise InvalidRequest("the stream does not begin with a header")
     if header.template is None:
@@ -102,18 +104,26 @@ def _do_request(call: Call, first: bytes | None, second: bytes | None) -> Create
     template = read_template(header.template)
     if second is None and template.interface.inputs:  # a task that declares none may do without
         raise _ended("the inputs that the task declares")
-    inputs = parse(admin.ExecuteTaskSyncRequest, second).inputs if second is not None else core.LiteralMap()
+    inputs = _message(second).inputs if second is not None else core.LiteralMap()
     if inputs is None:
         raise InvalidRequest("the header is followed by a message that holds no inputs")
+    read_inputs = Once(lambda: natives_from_literal_map(inputs))
+    if second is not None and len(second) >= LARGE:
+        read_inputs.prepare()
     return CreateRequest(
         caller=caller_of(call, "flyte1"),
         category=TaskCategory(template.type, template.task_type_version),
         output_prefix=header.output_prefix,
         metadata=read_execution_metadata(header.task_execution_metadata),
         template=lambda: template,
-        inputs=cache(lambda: natives_from_literal_map(inputs)),
+        inputs=read_inputs,
         input_bytes=len(second or b""),
     )
+
+
+def _message(data: bytes) -> admin.ExecuteTaskSyncRequest:
+    check(admin.ExecuteTaskSyncRequest, data)
+    return parse(admin.ExecuteTaskSyncRequest, data, streamed=_STREAMED)
 
 
 def _ended(what: str) -> Rejected:
@@ -127,14 +137,12 @@ class _Metadata:
         self._registry = engine.registry
 
     async def get(self, _: Call, data: bytes) -> bytes:
-        with reading():
-            name = parse(admin.GetAgentRequest, data).name
+        name = (await parsed(admin.GetAgentRequest, data)).name
         return serialise(admin.GetAgentResponse(agent=_agent(listing.find(self._registry, name))))
 
     async def list(self, _: Call, data: bytes) -> bytes:
         """One agent for each connector, by task type and version: callers keep the last of each task type."""
-        with reading():
-            parse(admin.ListAgentsRequest, data)
+        await parsed(admin.ListAgentsRequest, data)
         return serialise(admin.ListAgentsResponse(agents=[_agent([item]) for item in self._registry]))
 
 

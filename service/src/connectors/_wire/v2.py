@@ -14,13 +14,14 @@ from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.observations import write_line
 from connectors._messages.resources import write_resource_v2
+from connectors._messages.templates import STREAMED
 from connectors._proto.flyteidl2 import connector, core, task
 from connectors._proto.flyteidl2.logs import dataplane
 from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect
 from connectors._wire.envelopes import Envelope
-from connectors._wire.rejection import reading
+from connectors._wire.large_requests import parsed
 from connectors._wire.transport import Call, Route, unary
 from connectors.models import LogPage, Resource
 
@@ -29,6 +30,7 @@ __all__ = ["FLYTE2", "SERVICES", "routes"]
 _ASYNC = "flyteidl2.connector.AsyncConnectorService"
 _METADATA = "flyteidl2.connector.ConnectorMetadataService"
 SERVICES = (_ASYNC, _METADATA)
+_STREAMED = STREAMED | {task.Inputs, core.LiteralMap, core.LiteralCollection}
 
 
 def routes(engine: Engine) -> dict[str, Route]:
@@ -47,7 +49,7 @@ class _Flyte2(Dialect):
     core = core
 
     def read_inputs(self, data: bytes) -> Mapping[str, Any]:
-        return natives_from_inputs(parse(task.Inputs, data))
+        return natives_from_inputs(parse(task.Inputs, data, streamed=_STREAMED))
 
     def write_resource(self, resource: Resource) -> connector.Resource:
         return write_resource_v2(resource)
@@ -78,15 +80,13 @@ class _Metadata:
         self._registry = engine.registry
 
     async def get(self, _: Call, data: bytes) -> bytes:
-        with reading():
-            name = parse(connector.GetConnectorRequest, data).name
+        name = (await parsed(connector.GetConnectorRequest, data)).name
         found = _connector(listing.find(self._registry, name))
         return serialise(connector.GetConnectorResponse(connector=found))
 
     async def list(self, _: Call, data: bytes) -> bytes:
         """One entry for each connector, by task type and version: callers keep the last of each task type."""
-        with reading():
-            parse(connector.ListConnectorsRequest, data)
+        await parsed(connector.ListConnectorsRequest, data)
         return serialise(connector.ListConnectorsResponse(connectors=[_connector([item]) for item in self._registry]))
 
 
