@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import time
 import tomllib
 import urllib.request
@@ -25,13 +26,17 @@ from tests.docs.blocks import ROOT, blocks_of
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = blocks_of(README)
+PACKAGES = ["service", *sorted(str(each.parent.relative_to(ROOT)) for each in ROOT.glob("plugins/*/pyproject.toml"))]
 
 MADE = ["make demo", "make test", "make install", "make check", "make serve", "make wheels"]
-BY_THE_AUTHOR = ["pip install -e .", "connectors list", "connectors serve", "connectors check"]
+BY_THE_AUTHOR = ["pip install -e .", "connectors list", "connectors serve", "connectors check", "python call.py"]
 IN_CONTAINERS = ["docker compose up --build --wait", "docker compose down"]
 READY = "curl http://127.0.0.1:9090/readyz"
 RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *IN_CONTAINERS, READY]
 """Every command that a test below runs, or stands for as the module's docstring says."""
+OF_WHEELS = "pip install dist/*.whl"
+OF_A_PACKAGE = {"make wheels", OF_WHEELS, "connectors list", "connectors serve"}
+"""Every command of a package's own README."""
 
 PARTS = {
     "the connector": ("python", "class TimerConnector"),
@@ -55,6 +60,14 @@ def part(name: str) -> str:
 def test_every_command_is_one_that_a_test_runs() -> None:
     commands = {command for block in BLOCKS if block.language == "sh" for command in block.commands}
     assert commands == set(RUN_HERE)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_command_of_a_package_is_one_that_a_test_runs(package: str) -> None:
+    blocks = blocks_of((ROOT / package / "README.md").read_text("utf-8"))
+    commands = {command for block in blocks if block.language == "sh" for command in block.commands}
+    assert OF_WHEELS in commands
+    assert commands <= OF_A_PACKAGE
 
 
 def test_every_other_block_is_one_that_a_test_uses() -> None:
@@ -85,6 +98,27 @@ def test_make_help_names_every_target_that_the_readme_names() -> None:
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     listed = {" ".join(line.split()[:2]) for line in text.splitlines()}
     assert {*MADE} <= listed
+
+
+@pytest.fixture(scope="module")
+def of_wheels(tmp_path_factory: pytest.TempPathFactory) -> Author:
+    """One who has installed what ``make wheels`` builds."""
+    author = Author(tmp_path_factory.mktemp("of_wheels"))
+    plan = subprocess.run(["make", "--dry-run", "wheels"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for package in PACKAGES:
+        assert re.search(rf"\b{package}\b", plan)
+        dist = str(author.package / "dist")
+        command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", dist, str(ROOT / package)]
+        subprocess.run(command, capture_output=True, check=True)
+    author.run(OF_WHEELS)
+    return author
+
+
+def test_the_wheels_are_what_is_installed_and_listed(of_wheels: Author) -> None:
+    code = "import connectors, connectors_bigquery as plugin; print(connectors.__file__, plugin.__file__)"
+    installed = of_wheels.run(f"python -c '{code}'").split()
+    assert [path for path in installed if path.startswith(str(ROOT))] == []
+    assert "bigquery_query_job_task" in of_wheels.run("connectors list")
 
 
 # --- the first connector
