@@ -79,13 +79,14 @@ class Display:
     def waiting(self, label: str) -> Iterator[Progress]:
         """Shows that something is under way, for how long, and what it says of itself.
 
-        A terminal has a live line, which is gone in the end; elsewhere each thing it says is a line.
+        A terminal has a live line, which is gone in the end. Elsewhere each thing it says is a line, printed as that
+        begins: a time in it would read as how long it took, so there is none.
         """
         started = time.monotonic()
         said = ""
 
         def line() -> Text:
-            return Text.assemble("  ", (f"{label:<16} ", "dim"), said, (f"  {time.monotonic() - started:.1f} s", "dim"))
+            return Text.assemble("  ", (f"{label:<16} ", "dim"), said)
 
         def say(text: str) -> None:
             nonlocal said
@@ -100,7 +101,7 @@ class Display:
         spinner = Spinner("dots")
 
         def render() -> ConsoleRenderable:
-            spinner.update(text=line())
+            spinner.update(text=line().append(f"  {time.monotonic() - started:.1f} s", style="dim"))
             return spinner
 
         with Live(get_renderable=render, console=self._console, refresh_per_second=12.5, transient=True):

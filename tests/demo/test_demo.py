@@ -91,8 +91,14 @@ def test_it_lists_the_plugins_that_are_discovered(plain: Run) -> None:
 
 @BOTH
 def test_the_job_is_polled_to_its_success(plain: Run, protocol: str) -> None:
-    assert re.search(r"^ +job +CreateTask", plain.section(protocol), re.MULTILINE)
+    assert re.search(r"^ +job +CreateTask$", plain.section(protocol), re.MULTILINE)
     assert re.search(r"^ +phases +([A-Z]+ → )*SUCCEEDED in \d+\.\d\d s$", plain.section(protocol), re.MULTILINE)
+
+
+def test_what_is_only_begun_shows_no_time_where_there_is_no_live_line(plain: Run) -> None:
+    begun = re.findall(r"^ +(?:starting|job) .*$", plain.output, re.MULTILINE)
+    assert len(begun) >= 4
+    assert [line for line in begun if re.search(r"\d s$", line)] == []
 
 
 @BOTH
