@@ -153,8 +153,30 @@ def test_check_fails_for_a_setting_of_a_task_type_that_is_not_served(run: Run, t
     assert "FAULT settings: [connectors.…] names the task type 'acme_jbo'" in result.stdout
 
 
-def test_check_fails_where_nothing_is_served(run: Run) -> None:
-    assert run("check", "--allow-plugins=", "--store=memory://").returncode == 1
+@pytest.mark.parametrize(
+    ("flags", "reasons"),
+    [
+        (["--allow-plugins="], ["--allow-plugins leaves out ", "acme, ", "talk"]),
+        (["--allow-plugins=acme", "--deny-plugins=acme,talk"], ["--deny-plugins leaves out acme, talk"]),
+        (["--allow-plugins=broken"], ["--allow-plugins leaves out acme, ", "; cannot be used: broken"]),
+        (
+            [OURS, "--allow-task-types=other"],
+            [
+                "cannot be used: broken; ",
+                "task types left out by --allow-task-types or --deny-task-types: acme, talk",
+            ],
+        ),
+    ],
+)
+def test_check_fails_where_nothing_is_served_and_says_why(
+    run: Run, two_plugins: Path, broken_plugin: Path, flags: list[str], reasons: list[str]
+) -> None:
+    result = run("check", *flags, "--store=memory://")
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if "no connector is served" in line]
+    assert line.startswith("FAULT plugins: no connector is served: ")
+    assert [reason for reason in reasons if reason not in line] == []
+    assert "install" not in line
 
 
 @pytest.mark.parametrize("command", ["serve", "check", "list"])
@@ -232,18 +254,30 @@ def test_a_port_that_is_taken_is_one_line(run: Run, flag: str, other: str) -> No
     assert "Traceback" not in result.stderr
 
 
-def test_a_host_that_is_none_is_one_line(run: Run) -> None:
-    result = run("serve", "--allow-plugins=", "--host=no.such.host.invalid", *NO_PORTS)
+@pytest.mark.parametrize("flag", ["--host", "--metrics-host"])
+def test_a_host_that_is_none_is_one_line_with_its_flag(run: Run, flag: str) -> None:
+    result = run("serve", "--allow-plugins=", f"{flag}=no.such.host.invalid", *NO_PORTS)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith(
-        "connectors: cannot listen on no.such.host.invalid:0 (--metrics-port): "
-    )
+    assert result.stderr.splitlines()[-1].startswith(f"connectors: cannot listen on no.such.host.invalid:0 ({flag}): ")
+
+
+def test_an_address_of_another_machine_is_one_line_with_its_flag(run: Run) -> None:
+    result = run("serve", "--allow-plugins=", "--host=192.0.2.1", *NO_PORTS)  # RFC 5737: nobody's
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("connectors: cannot listen on 192.0.2.1:0 (--host): ")
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_same_port_twice_is_one_line(run: Run, command: str) -> None:
+    result = run(command, "--allow-plugins=", "--port=7000", "--metrics-port=7000", "--store=memory://")
+    line = "connectors: cannot listen on 127.0.0.1:7000 twice: --port and --metrics-port name the same port\n"
+    assert (result.returncode, result.stderr) == (2, line)
 
 
 @pytest.mark.parametrize("host", ["bad..name", "a" * 64])
 def test_a_host_that_can_be_no_name_is_one_line(run: Run, host: str) -> None:
     result = run("serve", "--allow-plugins=", f"--host={host}", *NO_PORTS)
-    line = f"connectors: cannot listen on {host}:0 (--metrics-port): this can be no host's name"
+    line = f"connectors: cannot listen on {host}:0 (--host): this can be no host's name"
     assert (result.returncode, result.stderr.splitlines()[-1]) == (1, line)
     assert "Traceback" not in result.stderr
 

@@ -172,7 +172,26 @@ def test_the_environment_and_the_file_set_it_up(serve: Serve, tmp_path: Path) ->
     (tmp_path / "connectors.toml").write_text('store = "memory://"\n', "utf-8")
     server = serve(CONNECTORS_LOG_LEVEL="debug", CONNECTORS_ALLOW_PLUGIN="x")
     line = server.logged(level="warning")
-    assert line["message"] == "CONNECTORS_ALLOW_PLUGIN is not a setting; did you mean 'ALLOW_PLUGINS'?"
+    assert line["message"] == "CONNECTORS_ALLOW_PLUGIN is not a setting; did you mean 'CONNECTORS_ALLOW_PLUGINS'?"
+
+
+@pytest.mark.parametrize("flags", [[], ["--store=sqlite://"]])
+def test_the_log_names_the_file_of_the_embedded_store(serve: Serve, tmp_path: Path, flags: list[str]) -> None:
+    url = f"sqlite://{tmp_path}/connectors/connectors.db"
+    line = serve(*flags).logged(event="store")
+    assert (line["store"], line["message"]) == (url, f"idempotency records are in {url}")
+
+
+@pytest.mark.parametrize("url", ["memory://", "sqlite:///{folder}/a%20file.db"])
+def test_the_log_names_the_store_that_was_asked_for(serve: Serve, tmp_path: Path, url: str) -> None:
+    url = url.format(folder=str(tmp_path).lstrip("/"))
+    assert serve(f"--store={url}").logged(event="store")["store"] == url
+
+
+def test_a_server_that_serves_nothing_says_what_left_its_plugins_out(serve: Serve) -> None:
+    server = serve("--store=memory://", "--deny-plugins=gated,bigquery")
+    message = "no connector is served: --deny-plugins leaves out bigquery, gated"
+    assert server.logged(level="warning")["message"] == message
 
 
 def test_a_meta_that_another_connector_made_is_refused(serve: Serve) -> None:

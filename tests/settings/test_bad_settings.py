@@ -78,13 +78,29 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("connectors = 1", "[connectors] in c.toml: must be a valid dictionary, not 1"),
         ("plugins = 'hunter2'", "[plugins] in c.toml: must be a valid dictionary"),
-        ("default_timeout = 100", "default_timeout must not be longer than max_timeout"),
-        ("retry_initial = 100", "retry_initial must not be longer than retry_max"),
+        ("default_timeout = 100", "--default-timeout must not be longer than --max-timeout"),
+        ("retry_initial = 100", "--retry-initial must not be longer than --retry-max"),
     ],
 )
 def test_a_bad_line_of_the_file_is_named(text: str, line: str) -> None:
     Path("c.toml").write_text(text, "utf-8")
     assert problems(config="c.toml") == (line,)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_same_port_twice_on_one_host_is_refused_with_both_flags(host: str) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    line = f"cannot listen on {shown}:7000 twice: --port and --metrics-port name the same port"
+    assert problems(host=host, port="7000", metrics_port="7000") == (line,)
+    assert problems(host=host, port="7000", metrics_port="7000", metrics_host=host) == (line,)
+
+
+def test_the_same_port_on_two_hosts_is_no_mistake() -> None:
+    assert load({"port": "7000", "metrics_port": "7000", "metrics_host": "127.0.0.2"}).port == 7000
+
+
+def test_two_free_ports_are_no_mistake() -> None:
+    assert load({"port": "0", "metrics_port": "0"}).port == 0
 
 
 def test_each_problem_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

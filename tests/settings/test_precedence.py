@@ -149,14 +149,16 @@ def test_a_plugins_settings_come_from_the_environment_before_the_file(monkeypatc
 
 
 def test_a_variable_that_looks_like_a_setting_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONNECTORS_PROT", "1")
     monkeypatch.setenv("CONNECTORS_METRIC_PORT", "1")
     monkeypatch.setenv("CONNECTORS_BIGQURY__TIMEOUT", "1")
     monkeypatch.setenv("CONNECTORS_BIGQUERY__TIMEOUT", "1")
     monkeypatch.setenv("CONNECTORS_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("CONNECTORS_QUITE_ANOTHER", "1")
     assert notices(load(), ["bigquery"], []) == [
-        "CONNECTORS_BIGQURY__TIMEOUT is not a setting; did you mean 'BIGQUERY'?",
-        "CONNECTORS_METRIC_PORT is not a setting; did you mean 'METRICS_PORT'?",
+        "CONNECTORS_BIGQURY__TIMEOUT is not a setting; did you mean 'CONNECTORS_BIGQUERY__TIMEOUT'?",
+        "CONNECTORS_METRIC_PORT is not a setting; did you mean 'CONNECTORS_METRICS_PORT'?",
+        "CONNECTORS_PROT is not a setting; did you mean 'CONNECTORS_PORT'?",
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors._registry import Registry
-from connectors._server.discovery import discover, mistakes
+from connectors._server.discovery import discover, mistakes, nothing_served
 from connectors._server.starting import StartError, close_connectors, start_connectors, start_store
 from connectors._settings import Settings
 from connectors.http import HttpClient
@@ -37,7 +37,7 @@ def check(settings: Settings) -> Sequence[Finding]:
     findings += [Finding(str(item.category), f"{item.kind}, by plugin {item.plugin!r}") for item in registry]
     findings += [Finding(f"plugin {failure.plugin}", str(failure), is_fault=True) for failure in registry.failures]
     if not len(registry):
-        findings.append(Finding("plugins", "no connector is served: install a plugin", is_fault=True))
+        findings.append(Finding("plugins", nothing_served(settings, registry), is_fault=True))
     try:
         asyncio.run(_open_and_close(settings.store))
     except StartError as error:

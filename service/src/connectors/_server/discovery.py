@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from connectors._registry import Registry, installed_entry_points
 from connectors._settings import Settings, SettingsError, notices, plugin_settings
 
-__all__ = ["discover", "mistakes", "refuse_bad_settings"]
+__all__ = ["discover", "mistakes", "nothing_served", "refuse_bad_settings"]
+
+_NAMED = 20  # plugins, in one line
 
 
 def discover(settings: Settings) -> Registry:
@@ -34,3 +36,27 @@ def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
     """What may be a mistake in the settings and stops nothing, a line each."""
     plugins = {entry.name for entry in installed_entry_points()}
     return notices(settings, plugins, {item.category.name for item in registry})
+
+
+def nothing_served(settings: Settings, registry: Registry) -> str:
+    """Why an empty registry is empty, in a line: what is left out by which setting, and what cannot be used."""
+    installed = {entry.name for entry in installed_entry_points()}
+    if not installed:
+        return "no connector is served: no plugin is installed; install one, such as connectors-bigquery"
+    denied = installed & set(settings.deny_plugins)
+    not_allowed = set() if settings.allow_plugins is None else installed - denied - set(settings.allow_plugins)
+    loaded = installed - denied - not_allowed
+    unusable = {failure.plugin for failure in registry.failures}
+    reasons = {
+        "--deny-plugins leaves out": denied,
+        "--allow-plugins leaves out": not_allowed,
+        "cannot be used:": unusable,
+        "task types left out by --allow-task-types or --deny-task-types:": loaded - unusable,
+    }
+    texts = [f"{reason} {_named(plugins)}" for reason, plugins in reasons.items() if plugins]
+    return f"no connector is served: {'; '.join(texts)}"
+
+
+def _named(plugins: Collection[str]) -> str:
+    more = f" and {len(plugins) - _NAMED} more" if len(plugins) > _NAMED else ""
+    return ", ".join(sorted(plugins)[:_NAMED]) + more

@@ -16,7 +16,7 @@ from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, 
 from connectors._observability.logs import UnknownStateLog, log_call, log_registry
 from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure, Registry
-from connectors._server.discovery import mistakes
+from connectors._server.discovery import mistakes, nothing_served
 from connectors._server.ending import CLOSE_WITHIN
 from connectors._server.starting import (
     CLOSE_TIMEOUT,
@@ -25,6 +25,7 @@ from connectors._server.starting import (
     listen,
     start_connectors,
     start_store,
+    store_in_use,
     version,
 )
 from connectors._settings import Settings
@@ -73,10 +74,16 @@ class Server:
         endpoint = HttpEndpoint(self._pages())
         stack.push_async_callback(endpoint.aclose)
         metrics_at = await listen(
-            endpoint.start, settings.metrics_host or settings.host, settings.metrics_port, flag="--metrics-port"
+            endpoint.start,
+            settings.metrics_host or settings.host,
+            settings.metrics_port,
+            host_flag="--metrics-host" if settings.metrics_host else "--host",
+            port_flag="--metrics-port",
         )
         store = await start_store(settings.store)
         stack.push_async_callback(store.aclose)
+        in_use = store_in_use(settings.store)
+        log.info("idempotency records are in %s", in_use, extra={"fields": {"event": "store", "store": in_use}})
         http = await stack.enter_async_context(HttpClient(user_agent=f"connectors/{version()}"))
         registry = await self._start_connectors(http)
         self._engine = await stack.enter_async_context(
@@ -124,7 +131,7 @@ class Server:
             log.warning("%s", line)
         _refuse(self._settings, registry.failures)
         if not len(registry):
-            log.warning("no connector is served: install a plugin, such as connectors-bigquery")
+            log.warning("%s", nothing_served(self._settings, registry))
         return registry
 
     async def _close_connectors(self, registry: Registry) -> None:
@@ -145,7 +152,7 @@ class Server:
             on_unhandled=_on_unhandled,
         )
         self._stack.push_async_callback(self._grpc.close)
-        return await listen(self._grpc.start, settings.host, settings.port, flag="--port")
+        return await listen(self._grpc.start, settings.host, settings.port, host_flag="--host", port_flag="--port")
 
     def _on_rejected(self, method: str, status: Status, reason: str) -> None:
         self._metrics.rejected(method, reason)

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 import importlib_metadata
 
 from connectors._registry import LoadFailure, Registered, Registry, describe, one_line
+from connectors._settings import address
 from connectors._stores import Store, StoreUnavailable, open_store
 from connectors.http import HttpClient
 from connectors.models import TaskCategory
 
-__all__ = ["CLOSE_TIMEOUT", "StartError", "close_connectors", "listen", "start_connectors", "start_store", "version"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "StartError",
+    "close_connectors",
+    "listen",
+    "start_connectors",
+    "start_store",
+    "store_in_use",
+    "version",
+]
 
 log = logging.getLogger("connectors.server")
 
 _START_TIMEOUT = 30.0  # seconds for a connector's start()
 CLOSE_TIMEOUT = 5.0
 """Seconds for a connector's ``aclose()``, where there is time."""
+_OF_THE_HOST = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, None})
+"""Errors at binding that another port would not mend. asyncio gives no number where the host is not this machine."""
 
 
 class StartError(Exception):
@@ -90,31 +104,44 @@ async def start_store(url: str) -> Store:
     return store
 
 
-async def listen(start: Callable[[str, int], Awaitable[tuple[str, int]]], host: str, port: int, *, flag: str) -> str:
+def store_in_use(url: str) -> str:
+    """The URL of a store that was opened, for the log: with the path of the user's own file where it names none, and
+    with nothing that may hold a password.
+    """
+    scheme, _, rest = (url or "sqlite://").partition("://")
+    if scheme != "sqlite":
+        return f"{scheme}://"
+    from connectors._stores.sqlite import default_path  # noqa: PLC0415 - a store's module is imported where it is used
+
+    return f"sqlite://{rest or quote(str(default_path()))}"
+
+
+async def listen(
+    start: Callable[[str, int], Awaitable[tuple[str, int]]], host: str, port: int, *, host_flag: str, port_flag: str
+) -> str:
     """Bind a server; returns the address that it has, as ``host:port``.
 
     :param port: 0 takes a free one, of the host's first address: each address would take another port, and one is
-        announced. :param flag: the setting that chose the port.
-    :raises StartError: it cannot be bound.
+        announced. :param host_flag: the setting that chose the host. :param port_flag: the one that chose the port.
+    :raises StartError: it cannot be bound. The message names the setting at fault.
     """
+    flag = host_flag
     try:
-        return _address(*await start(host if port else await _first_address(host), port))
+        return address(*await start(host if port else await _first_address(host), port))
     except socket.gaierror as error:
         reason = error.strerror or str(error)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        if error.errno not in _OF_THE_HOST:
+            flag = port_flag
     except ValueError:  # the codec that host names go through refuses some of them, and so does a character NUL
         reason = "this can be no host's name"
-    raise StartError(f"cannot listen on {_address(host, port)} ({flag}): {reason}")
+    raise StartError(f"cannot listen on {address(host, port)} ({flag}): {reason}")
 
 
 async def _first_address(host: str) -> str:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # not the address as it stands there: that of one network interface alone would lose the interface's name
-    address, _ = socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
-    return address
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    numeric, _ = socket.getnameinfo(found[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return numeric

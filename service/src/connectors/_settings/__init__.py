@@ -7,7 +7,7 @@ read.
 
 from connectors._settings.loading import load
 from connectors._settings.plugins import notices, plugin_settings
-from connectors._settings.settings import Settings
+from connectors._settings.settings import Settings, address
 from connectors._settings.sources import FILE_ONLY, SettingsError, flag_of
 
-__all__ = ["FILE_ONLY", "Settings", "SettingsError", "flag_of", "load", "notices", "plugin_settings"]
+__all__ = ["FILE_ONLY", "Settings", "SettingsError", "address", "flag_of", "load", "notices", "plugin_settings"]

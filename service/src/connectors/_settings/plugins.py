@@ -57,9 +57,10 @@ def notices(settings: Settings, plugins: Iterable[str], task_types: Iterable[str
     for variable, text in sorted(os.environ.items()):
         if not variable.startswith(PREFIX) or _SERVICE_LINK.search(f"{variable}={text}"):
             continue
-        name, separator, _ = variable.removeprefix(PREFIX).partition("__")
+        # compared without what all variables have in common, which would make any two of them alike
+        name, separator, field = variable.removeprefix(PREFIX).partition("__")
         known = sections if separator else flags
-        hint = "" if name in known else nearest(name, known)
+        hint = "" if name in known else nearest(name, known, before=PREFIX, after=separator + field)
         if hint:
             lines.append(f"{variable} is not a setting{hint}")
     served = sorted(set(task_types))

@@ -10,11 +10,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from connectors._engine.options import ConnectorLimits, EngineOptions
 from connectors._registry import Selection
-from connectors._settings.sources import ConfigFile, Environment
+from connectors._settings.sources import ConfigFile, Environment, flag_of
 
-__all__ = ["LimitsOfConnector", "Settings"]
+__all__ = ["LimitsOfConnector", "Settings", "address"]
 
 _ENGINE, _LIMITS = EngineOptions(), ConnectorLimits()
+
+
+def address(host: str, port: int) -> str:
+    """``host:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _split(value: Any) -> Any:
@@ -185,10 +190,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
-        if self.default_timeout > self.max_timeout:
-            raise ValueError("default_timeout must not be longer than max_timeout")
-        if self.retry_initial > self.retry_max:
-            raise ValueError("retry_initial must not be longer than retry_max")
+        for shorter, longer in (("default_timeout", "max_timeout"), ("retry_initial", "retry_max")):
+            if getattr(self, shorter) > getattr(self, longer):
+                raise ValueError(f"{flag_of(shorter)} must not be longer than {flag_of(longer)}")
+        if self.port and self.port == self.metrics_port and self.metrics_host in (None, self.host):
+            flags = f"{flag_of('port')} and {flag_of('metrics_port')}"
+            raise ValueError(f"cannot listen on {address(self.host, self.port)} twice: {flags} name the same port")
         return self
 
     def selection(self) -> Selection:

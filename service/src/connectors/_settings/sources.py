@@ -40,10 +40,13 @@ def flag_of(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at what was meant, or ""."""
+def nearest(name: str, known: Iterable[str], *, before: str = "", after: str = "") -> str:
+    """A hint at what was meant, or "".
+
+    :param before: with ``after``, what the operator writes around each of ``known``; it is not compared.
+    """
     close = get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {before + close[0] + after!r}?" if close else ""
 
 
 class Environment(PydanticBaseSettingsSource):
