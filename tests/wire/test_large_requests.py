@@ -66,7 +66,7 @@ async def test_a_request_whose_caller_left_before_its_turn_is_not_read() -> None
         await asyncio.sleep(0)  # both are in the queue
         left.cancel()
         await asyncio.wait([left])
-    await stays
+    await asyncio.wait_for(stays, 10)
     assert done == ["stays"]
 
 

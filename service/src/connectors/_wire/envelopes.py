@@ -27,18 +27,15 @@ class Envelope:
         check(cls, data)
         self._fields = plan_of(cls).by_name
         by_number = {field.number: field for field in self._fields.values()}
-        self._parts: dict[str, bytes | bytearray] = {}
+        self._parts: dict[str, bytearray] = {}
         for number, content, _ in payloads(data):
             field = by_number.get(number)
             if field is None or not isinstance(content, bytes):
                 continue
-            held = self._parts.get(field.name)
-            if held is None or field.kind != Kind.MESSAGE:
-                self._parts[field.name] = content
-            elif isinstance(held, bytearray):
-                held += content
-            else:  # grown in place from here on: there may be millions of pieces
-                self._parts[field.name] = bytearray(held + content)
+            if field.kind == Kind.MESSAGE:  # grown in place: there may be millions of pieces
+                self._parts.setdefault(field.name, bytearray()).extend(content)
+            else:
+                self._parts[field.name] = bytearray(content)
 
     def raw(self, name: str) -> bytes | None:
         """The bytes of a message, None where it is absent. One that came in pieces is the pieces in a row, as protobuf
@@ -49,7 +46,7 @@ class Envelope:
 
     def text(self, name: str) -> str:
         """A text; "" where it is absent."""
-        return self._parts.get(name, b"").decode()
+        return self._parts.get(name, bytearray()).decode()
 
     def without(self, name: str) -> bytes:
         """The message but for one field, and for what this release does not know."""
