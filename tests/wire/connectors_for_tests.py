@@ -166,6 +166,7 @@ class Served:
     new_acme: NewAcmeConnector
     echo: EchoConnector
     store: MemoryStore
+    server: GrpcServer
     events: list[CallEvent] = field(default_factory=list)
     rejected: list[tuple[str, Status, str]] = field(default_factory=list)
     unhandled: list[BaseException] = field(default_factory=list)
@@ -223,7 +224,7 @@ async def serving(
         try:
             async with grpc.aio.insecure_channel(f"{host}:{port}") as channel:
                 yield Served(
-                    f"{host}:{port}", channel, health, acme, new_acme, echo, shared, events, rejected, unhandled
+                    f"{host}:{port}", channel, health, acme, new_acme, echo, shared, server, events, rejected, unhandled
                 )
         finally:
             await server.close()

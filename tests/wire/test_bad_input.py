@@ -14,8 +14,11 @@ from flyteidl2.connector import connector_pb2
 from flyteidl2.core import tasks_pb2 as tasks2_pb2
 
 from connectors import Context, Resource
+from connectors._wire.status import Status
 from connectors._wire.transport import Limits
 from tests.wire.connectors_for_tests import Served, serving
+from tests.wire.transport_peers import REQUEST, message, raw_client
+from tests.wire.transport_peers import Served as Endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -238,6 +241,22 @@ async def test_an_idempotency_key_must_have_1_to_255_characters(served: Served, 
     error = await refused(served, f"{V1}/CreateTask", create_v1(), metadata=[("idempotency-key", key)])
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reasons(served) == [("INVALID_ARGUMENT", "invalid_metadata")]
+
+
+@pytest.mark.parametrize("keys", [["Gr\u00f6\u00dfe"], ["a\0b"], ["order-1", "a\nb"]])
+async def test_an_idempotency_key_that_is_not_printable_ascii_is_refused_and_creates_nothing(
+    served: Served, keys: list[str]
+) -> None:
+    path = f"{V1}/CreateTask"
+    headers = [*({**REQUEST, ":path": path}).items(), *(("idempotency-key", key) for key in keys)]
+    host, port = served.address.split(":")
+    # Google's client refuses to send such a key.
+    async with raw_client(Endpoint(served.server, host, int(port))) as client:
+        client.open(1, headers)
+        client.data(1, message(create_v1()), end=True)
+        answer = await client.answer(1)
+    assert (answer.status, "printable" in answer.message) == (Status.INVALID_ARGUMENT, True)
+    assert not served.acme.created
 
 
 # --- the resource meta

@@ -15,7 +15,7 @@ from connectors._wire.transport.framing import MessageReader, frame
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.outbound import MAX_STATUS_MESSAGE_BYTES, encode_status_message
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.request import read_timeout, text_metadata
+from connectors._wire.transport.request import read_timeout, text_metadata, undecodable_metadata
 from tests.wire.transport_peers import message
 
 
@@ -99,8 +99,10 @@ def test_metadata_is_lower_case_and_repeated_names_are_joined() -> None:
     assert text_metadata(headers) == {"a": "1,2"}
 
 
-def test_metadata_that_is_not_printable_ascii_is_left_out() -> None:
-    assert text_metadata([(b"good", b"yes"), (b"bad", b"\xc3\xa9"), (b"worse", b"a\nb")]) == {"good": "yes"}
+def test_metadata_that_is_not_printable_ascii_is_left_out_and_named() -> None:
+    headers = [(b"good", b"yes"), (b"Bad", b"\xc3\xa9"), (b"worse", b"a\nb"), (b"x-bin", b"\0"), (b":path", b"\xff")]
+    assert text_metadata(headers) == {"good": "yes"}
+    assert undecodable_metadata(headers) == {"bad", "worse"}
 
 
 @given(text=st.text(max_size=6000))

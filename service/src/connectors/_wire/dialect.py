@@ -69,10 +69,12 @@ class Dialect(ABC):
 def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None = None) -> Caller:
     """Who calls.
 
-    :raises Rejected: the call's idempotency key is empty, or longer than 255 characters.
+    :raises Rejected: the call's idempotency key is empty, longer than 255 characters, or not printable ASCII.
     """
     key = call.metadata.get(IDEMPOTENCY_KEY)
-    if key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY:
+    wrong_length = key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY
+    # A key that cannot be read is not a call without one: its repeat would start a second job.
+    if wrong_length or IDEMPOTENCY_KEY in call.undecodable:
         message = f"the metadata {IDEMPOTENCY_KEY} must be 1 to {_LONGEST_KEY} printable ASCII characters"
         raise Rejected(Status.INVALID_ARGUMENT, Reason.INVALID_METADATA, message)
     return Caller(

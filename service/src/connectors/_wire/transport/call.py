@@ -12,7 +12,7 @@ from connectors._wire.status import Status, StatusError
 from connectors._wire.transport.inbox import CallEnded, Inbox
 from connectors._wire.transport.outbound import Outbound
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.request import Headers, text_metadata
+from connectors._wire.transport.request import Headers, text_metadata, undecodable_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,11 @@ class Call:
     def metadata(self) -> Mapping[str, str]:
         """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
         return text_metadata(self._headers)
+
+    @cached_property
+    def undecodable(self) -> frozenset[str]:
+        """The names of metadata that came with a value that is not printable ASCII; ``metadata`` is without it."""
+        return undecodable_metadata(self._headers)
 
     @property
     def ended(self) -> bool:

@@ -8,7 +8,7 @@ call all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from connectors._wire.status import Status
@@ -99,15 +99,25 @@ def text_metadata(headers: Headers) -> dict[str, str]:
     """The caller's ASCII metadata. Values of a repeated name are joined with a comma, as HTTP does.
 
     Names that belong to the protocol are left out, and so is an entry whose value is not printable ASCII: gRPC allows
-    no such value, and one broken entry is no reason to fail a call.
+    no such value, and one broken entry is no reason to fail a call. :func:`undecodable_metadata` names those.
     """
     metadata: dict[str, str] = {}
-    for name, value in headers:
-        if _is_protocol(name) or name.endswith(b"-bin") or not _PRINTABLE.fullmatch(value):
-            continue
-        key, text = name.decode("ascii", "replace").lower(), value.decode("ascii")
-        metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
+    for key, value in _text_entries(headers):
+        if _PRINTABLE.fullmatch(value):
+            text = value.decode("ascii")
+            metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
     return metadata
+
+
+def undecodable_metadata(headers: Headers) -> frozenset[str]:
+    """The names of the entries that :func:`text_metadata` leaves out because their values are not printable ASCII."""
+    return frozenset(key for key, value in _text_entries(headers) if not _PRINTABLE.fullmatch(value))
+
+
+def _text_entries(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    for name, value in headers:
+        if not (_is_protocol(name) or name.endswith(b"-bin")):
+            yield name.decode("ascii", "replace").lower(), value
 
 
 def _is_protocol(name: bytes) -> bool:
