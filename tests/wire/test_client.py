@@ -186,3 +186,15 @@ def test_an_address_without_host_and_port_is_refused(address: str) -> None:
 def test_a_client_needs_an_address() -> None:
     with pytest.raises(ValueError, match="at least one"):
         ConnectorClient([])
+
+
+def test_a_protocol_that_does_not_exist_is_refused_by_naming_the_two() -> None:
+    with pytest.raises(ValueError, match=r"^'flyte3' is not a protocol: there are 'flyte1' and 'flyte2'$"):
+        ConnectorClient("localhost:8000", "flyte3")  # type: ignore[arg-type]
+
+
+async def test_an_idempotency_key_that_metadata_cannot_hold_is_a_value_error(served: Served) -> None:
+    async with ConnectorClient(served.address) as client:
+        with pytest.raises(ValueError, match="Invalid metadata value"):
+            await client.create(TASK, idempotency_key="Größe")
+    assert not served.acme.created

@@ -1,7 +1,4 @@
-"""A typed client that calls a connector service as the Flyte backends do, over either protocol.
-
-Like them it retries nothing, and takes its servers in turn.
-"""
+"""The client: what it is given is written as messages, and the answers are read; its servers are taken in turn."""
 
 from __future__ import annotations
 
@@ -31,6 +28,7 @@ from connectors._proto.flyteidl import admin as admin_v1
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector as connector_v2
 from connectors._proto.flyteidl2 import core as core_v2
+from connectors.client._channel import DrainingChannel
 from connectors.models import (
     LiteralType,
     LogPage,
@@ -86,6 +84,7 @@ _DIALECTS = {
 class ConnectorClient:
     """Calls a connector service. Use it as an asynchronous context.
 
+    Calls in flight are answered by a server that shuts down meanwhile; the calls after them go to the next one.
     Every method raises :class:`CallFailed`. What a method is given and cannot write (an input that no literal holds)
     is a ValueError, or :class:`connectors.InvalidRequest` where it does not fit the task's interface.
     """
@@ -101,8 +100,10 @@ class ConnectorClient:
         """:param addresses: ``host:port``, one or several; an IPv6 address in brackets.
         :param timeout: for one call, in seconds; sent to the server as its deadline.
         :param ssl: None for no encryption; a context must offer ``h2`` by ALPN.
-        :raises ValueError: an address has no port, or there is none.
+        :raises ValueError: an address has no port, or there is none; ``protocol`` is neither of the two.
         """
+        if protocol not in _DIALECTS:
+            raise ValueError(f"{protocol!r} is not a protocol: there are {' and '.join(map(repr, _DIALECTS))}")
         self._dialect = _DIALECTS[protocol]
         self._addresses = [_host_and_port(each) for each in ([addresses] if isinstance(addresses, str) else addresses)]
         if not self._addresses:
@@ -114,7 +115,7 @@ class ConnectorClient:
         self._turn = 0
 
     async def __aenter__(self) -> Self:
-        self._channels = [Channel(host, port, codec=_Bytes(), ssl=self._ssl) for host, port in self._addresses]
+        self._channels = [DrainingChannel(host, port, codec=_Bytes(), ssl=self._ssl) for host, port in self._addresses]
         return self
 
     async def __aexit__(
@@ -152,7 +153,7 @@ class ConnectorClient:
         """Start a job; returns its resource meta.
 
         :param secrets: values by name, which Flyte 2 sends along; Flyte 1 has no place for them.
-        :param idempotency_key: names the request: the same name, the same job.
+        :param idempotency_key: names the request: the same name, the same job. Printable ASCII.
         """
         calls, core = self._dialect.calls, self._dialect.core
         request = calls.CreateTaskRequest(

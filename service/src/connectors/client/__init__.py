@@ -1,0 +1,8 @@
+"""A typed client that calls a connector service as the Flyte backends do, over either protocol.
+
+It retries nothing. It does not find servers: it is told their addresses.
+"""
+
+from connectors.client._client import CallFailed, ConnectorClient, ListedConnector
+
+__all__ = ["CallFailed", "ConnectorClient", "ListedConnector"]
