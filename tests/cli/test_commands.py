@@ -99,7 +99,7 @@ def test_list_as_json_holds_the_same(run: Run, two_plugins: Path, broken_plugin:
 
 
 def test_list_says_so_where_nothing_is_served(run: Run) -> None:
-    assert run("list", "--allow-plugins=").stdout.startswith("No connector is served")
+    assert run("list", "--allow-plugins=").stdout.startswith("no connector is served: --allow-plugins leaves out")
 
 
 def test_list_leaves_text_of_plugins_as_it_is(run: Run, plugins: Path) -> None:

@@ -139,13 +139,13 @@ def _serve(flags: dict[str, Any]) -> None:
 def _list(flags: dict[str, Any], as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """Show the task types that are served, by which plugin, and what cannot be loaded."""
     settings = load(flags)
-    from connectors._server.discovery import discover
+    from connectors._server.discovery import discover, nothing_served
 
     registry = discover(settings)
     if as_json:
         print(json.dumps(_as_json(registry), indent=2))
     else:
-        _print_table(registry)
+        _print_table(registry, empty=nothing_served(settings, registry))
 
 
 def _check(flags: dict[str, Any]) -> None:
@@ -183,7 +183,7 @@ def _as_json(registry: Registry) -> dict[str, Any]:
     }
 
 
-def _print_table(registry: Registry) -> None:
+def _print_table(registry: Registry, *, empty: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
@@ -202,7 +202,7 @@ def _print_table(registry: Registry) -> None:
     if len(registry):
         console.print(table)
     else:
-        console.print("No connector is served: install a plugin, such as connectors-bigquery.")
+        console.print(escape(empty))
     for failure in registry.failures:
         console.print(f"[red]Cannot be used:[/red] {escape(str(failure))}")
 
