@@ -8,14 +8,15 @@ from typing import Any
 import anyio
 import pytest
 
-from connectors import Context, InvalidRequest, Phase, Resource, Unavailable, Unimplemented
+from connectors import Conflict, Context, InvalidRequest, Phase, Resource, Unavailable, Unimplemented
 from connectors._engine.engine import Engine
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import AdmissionRefused, ConnectorBug
 from connectors._engine.requests import Caller
 from connectors._engine.sync_calls import SyncJob
 from connectors._stores.memory import MemoryStore
-from connectors._stores.store import Payload
+from connectors._stores.store import Payload, StoreUnavailable
+from connectors.context import Protocol
 from tests.engine.harness import Bench, Echo, create_request, job_request
 
 pytestmark = pytest.mark.anyio
@@ -266,6 +267,46 @@ async def test_many_polls_of_a_job_whose_server_died_run_it_once(bench: Bench) -
         for _ in range(16):
             callers.start_soon(until_terminal, two, meta)
     assert bench.echo.calls == 1
+
+
+async def test_a_repeat_of_a_running_job_needs_no_slot(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: anyio.sleep(30)
+    async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=0)) as engine:
+        meta = await engine.create(echo(FLYTE2))
+        assert await engine.create(echo(FLYTE2)) == meta
+
+
+@pytest.mark.parametrize("protocol", ["flyte1", "flyte2"])
+async def test_an_explicit_key_belongs_to_one_call_also_when_it_is_over(bench: Bench, protocol: Protocol) -> None:
+    caller = Caller(protocol, idempotency_key="mine")
+    async with bench.engine() as engine:
+        first = create_request("echo", inputs={"v": 1}, caller=caller)
+        if protocol == "flyte1":
+            assert await engine.do(first) == await engine.do(first)
+            with pytest.raises(Conflict):
+                await engine.do(create_request("echo", inputs={"v": 2}, caller=caller))
+        else:
+            meta = await engine.create(first)
+            await until_terminal(engine, meta)
+            assert await engine.create(first) == meta
+            with pytest.raises(Conflict):
+                await engine.create(create_request("echo", inputs={"v": 2}, caller=caller))
+    assert bench.echo.calls == 1
+
+
+class _FullStore(MemoryStore):
+    """Keeps no result."""
+
+    async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
+        raise StoreUnavailable("the disk is full")
+
+
+async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(bench: Bench) -> None:
+    bench.store = _FullStore()
+    await bench.store.start()
+    async with bench.engine() as engine:
+        assert (await engine.do(echo())).outputs == {"v": 7}
+    assert asyncio.get_running_loop().time() == 0
 
 
 async def test_a_job_counts_against_the_limit_while_it_runs(bench: Bench) -> None:

@@ -131,8 +131,13 @@ class Engine:
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
-                work = await self._admit(registered, request, sync_key(request.category.name, call.key), until)
-                return await self._sync.start_job(work, until=until)
+                key = sync_key(request.category.name, call.key)
+                meta = await self._sync.join_job(key, _fingerprint(request), until=until)
+                call.repeated = meta is not None
+                if meta is None:
+                    work = await self._admit(registered, request, key, until)
+                    meta = await self._sync.start_job(work, until=until)
+                return meta
             return await self._join(self._creates, registered, request, call, call.key)
 
     async def do(self, request: CreateRequest) -> Resource:

@@ -25,7 +25,7 @@ from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
 from connectors._engine.retry import retrying
 from connectors._engine.work import Work
 from connectors._registry import Registered
-from connectors._stores.store import Payload, Store
+from connectors._stores.store import Store, StoreUnavailable
 from connectors.connector import ResourceMeta
 from connectors.errors import Conflict, ConnectorError, InvalidRequest
 from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskTemplate
@@ -75,13 +75,16 @@ class SyncCalls:
     async def _once(self, flight: Flight[Resource], work: Work) -> Resource:
         await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
         try:
-            stored = await self._load(work, "result")
+            stored = await self._result(work)
             if stored is not None:
                 flight.repeated = True
-                return self._forms.decode_result(stored)
+                return stored
             async with self._reservations.holding(work):
                 resource = await self._do(flight, work, self._options.create_timeout)
-                await self._keep(work, resource)
+                try:
+                    await self._keep(work, resource)
+                except StoreUnavailable as error:  # its callers wait: they get the answer, and a repeat is made anew
+                    log.warning("the result of %s could not be kept: %s", work.key, error.message)
             return resource
         finally:
             await self._reservations.release(work)
@@ -90,15 +93,24 @@ class SyncCalls:
 
     async def start_job(self, work: Work, *, until: float) -> bytes:
         """Keep the request, start ``do``, and return the meta that finds its result."""
-        flight = self.flights.get(work.key)
-        if flight is None:
-            flight = self.flights.start(work, "do", lambda flight: self._run_job(flight, work))
+        if self.flights.get(work.key) is None:
+            self.flights.start(work, "do", lambda flight: self._run_job(flight, work))
         else:
             work.slot.release()
-        if flight.fingerprint != work.fingerprint:
+        return await self.join_job(work.key, work.fingerprint, until=until) or _meta(work.key)
+
+    async def join_job(self, key: str, fingerprint: str, *, until: float) -> bytes | None:
+        """The meta of a call that is under way here, once its request is kept; None where there is none.
+
+        :raises Conflict: it is another request's.
+        """
+        flight = self.flights.get(key)
+        if flight is None:
+            return None
+        if flight.fingerprint != fingerprint:
             raise Conflict(ANOTHER_REQUEST)
         await flight.wait_begun(until=until)
-        return SyncJob(work.key.rpartition("/")[2]).encode()
+        return _meta(key)
 
     async def poll_job(self, registered: Registered, caller: Caller, meta: bytes, *, until: float) -> Resource:
         """The result, or RUNNING; where no server is at work on it, it is run again here.
@@ -111,7 +123,7 @@ class SyncCalls:
             return running
         stored = await self._store.load(key, "result")
         if stored is not None:
-            return self._forms.decode_result(stored)
+            return self._forms.decode_result(_opened(stored)[1])
         try:
             slot = await self._admission.enter(task_type, until=until)
         except AdmissionRefused:
@@ -133,7 +145,7 @@ class SyncCalls:
         if await self._store.load(key, "request") is None:
             return  # it is over, or there never was such a call: nothing is written for what a caller made up
         if await self._store.load(key, "result") is None:
-            aborted = self._forms.encode_result(Resource(Phase.ABORTED, "deleted"))
+            aborted = _sealed("", self._forms.encode_result(Resource(Phase.ABORTED, "deleted")))
             await self._store.save(key, "result", aborted, ttl=self._options.result_ttl)
         await self._store.drop(key, "request")
         self.flights.cancel(key)
@@ -143,9 +155,9 @@ class SyncCalls:
         if not claim.mine:
             return Resource(Phase.RUNNING)  # another server is at work on it
         try:
-            stored = await self._load(work, "result")
+            stored = await self._result(work)
             if stored is not None:
-                return self._forms.decode_result(stored)
+                return stored
             ttl = self._options.do_timeout + self._options.result_ttl
             await self._store.save(work.key, "request", work.request.stored_form(), ttl=ttl)
             return await self._finish_job(flight, work)
@@ -157,10 +169,10 @@ class SyncCalls:
         if not claim.mine:
             return Resource(Phase.RUNNING)
         try:
-            stored = await self._load(work, "result")
+            stored = await self._result(work)
             if stored is not None:
-                return self._forms.decode_result(stored)
-            request = await self._load(work, "request")
+                return stored
+            request = await self._persist(lambda: self._store.load(work.key, "request"))
             if request is None:
                 text = f"the result of {work.task_type} is not kept any longer, or was lost with the server that ran it"
                 return Resource(Phase.RETRYABLE_FAILED, f"{text}; run the task again")
@@ -179,23 +191,30 @@ class SyncCalls:
             except ConnectorError as error:
                 phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
                 resource = Resource(phase, presentable(f"{status_of(error)}: {error.message}"))
-            if await self._load(work, "result") is None and not await self._keep(work, resource):
+            if await self._result(work) is None and not await self._persist(lambda: self._keep(work, resource)):
                 limit = self._options.result_max_bytes
                 text = f"the result of {work.task_type} is larger than the {limit} bytes that are kept"
                 resource = Resource(Phase.FAILED, text)
-                await self._keep(work, resource)
+                await self._persist(lambda: self._keep(work, resource))
             await self._persist(lambda: self._store.drop(work.key, "request"))
         return resource
 
-    async def _load(self, work: Work, kind: Payload) -> bytes | None:
-        return await self._persist(lambda: self._store.load(work.key, kind))
+    async def _result(self, work: Work) -> Resource | None:
+        """The stored result. :raises Conflict: it is another request's, where the caller chose the key."""
+        stored = await self._persist(lambda: self._store.load(work.key, "result"))
+        if stored is None:
+            return None
+        fingerprint, data = _opened(stored)
+        if fingerprint and work.fingerprint and fingerprint != work.fingerprint:
+            raise Conflict(ANOTHER_REQUEST)
+        return self._forms.decode_result(data)
 
     async def _keep(self, work: Work, resource: Resource) -> bool:
         """Store a result; False where it is too large."""
         data = self._forms.encode_result(resource)
         if len(data) > self._options.result_max_bytes:
             return False
-        await self._persist(lambda: self._store.save(work.key, "result", data, ttl=self._options.result_ttl))
+        await self._store.save(work.key, "result", _sealed(work.fingerprint, data), ttl=self._options.result_ttl)
         return True
 
     async def _persist(self, access: Callable[[], Awaitable[T]]) -> T:
@@ -255,3 +274,17 @@ def resumed(registered: Registered, caller: Caller) -> CreateRequest:
     """Stands for a request that is still in the store."""
     category = registered.category
     return CreateRequest(caller, category, "", TaskExecutionMetadata(), lambda: TaskTemplate(category.name), dict)
+
+
+def _meta(key: str) -> bytes:
+    return SyncJob(key.rpartition("/")[2]).encode()
+
+
+def _sealed(fingerprint: str, data: bytes) -> bytes:
+    """A result as it is stored: the fingerprint of its request, where the caller chose the key, and the result."""
+    return fingerprint.encode() + b"\n" + data
+
+
+def _opened(stored: bytes) -> tuple[str, bytes]:
+    fingerprint, _, data = stored.partition(b"\n")
+    return fingerprint.decode(), data
