@@ -15,6 +15,7 @@ from flyteidl.service import agent_pb2_grpc
 from google.protobuf import struct_pb2
 
 from demo.server_process import Server
+from tests.end_to_end.polling import until_terminal
 
 PHASE = execution_pb2.TaskExecution
 QUERY = "bigquery_query_job_task"
@@ -47,16 +48,10 @@ def query(sql: str, *, name: str = "") -> agent_pb2.CreateTaskRequest:
     )
 
 
-def until_terminal(stub: agent_pb2_grpc.AsyncAgentServiceStub, meta: bytes) -> agent_pb2.Resource:
+def until_over(stub: agent_pb2_grpc.AsyncAgentServiceStub, meta: bytes) -> agent_pb2.Resource:
     request = agent_pb2.GetTaskRequest(resource_meta=meta, task_category=agent_pb2.TaskCategory(name=QUERY))
-    terminal = {PHASE.SUCCEEDED, PHASE.FAILED, PHASE.ABORTED, PHASE.RETRYABLE_FAILED}
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        resource = stub.GetTask(request, timeout=10).resource
-        if resource.phase in terminal:
-            return resource
-        time.sleep(0.05)
-    raise AssertionError("the job did not end")
+    resource: agent_pb2.Resource = until_terminal(lambda: stub.GetTask(request, timeout=10).resource)
+    return resource
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +63,7 @@ def test_a_query_runs_from_create_to_succeeded_with_its_results_and_its_link(
     stub: agent_pb2_grpc.AsyncAgentServiceStub,
 ) -> None:
     meta = stub.CreateTask(query("SELECT 1 AS one"), timeout=10).resource_meta
-    resource = until_terminal(stub, meta)
+    resource = until_over(stub, meta)
     assert resource.phase == PHASE.SUCCEEDED
     assert resource.outputs.literals["results"].scalar.structured_dataset.uri.startswith("bq://proj:")
     (link,) = resource.log_links
@@ -84,7 +79,7 @@ def test_the_same_create_again_is_the_same_job(stub: agent_pb2_grpc.AsyncAgentSe
 def test_a_query_that_is_no_sql_fails_with_the_platform_s_words(stub: agent_pb2_grpc.AsyncAgentServiceStub) -> None:
     created = stub.CreateTask.future(query("SELEC 1"), timeout=10)
     if created.code() == grpc.StatusCode.OK:
-        resource = until_terminal(stub, created.result().resource_meta)
+        resource = until_over(stub, created.result().resource_meta)
         assert resource.phase == PHASE.FAILED
         assert resource.message
     else:  # an emulator may refuse at once what BigQuery lets fail
@@ -94,7 +89,7 @@ def test_a_query_that_is_no_sql_fails_with_the_platform_s_words(stub: agent_pb2_
 
 def test_delete_is_quiet_on_a_finished_job_and_again(stub: agent_pb2_grpc.AsyncAgentServiceStub) -> None:
     meta = stub.CreateTask(query("SELECT 3 AS three"), timeout=10).resource_meta
-    until_terminal(stub, meta)
+    until_over(stub, meta)
     request = agent_pb2.DeleteTaskRequest(resource_meta=meta, task_category=agent_pb2.TaskCategory(name=QUERY))
     for _ in range(2):
         stub.DeleteTask(request, timeout=10)
@@ -110,7 +105,7 @@ def test_a_caller_that_sends_the_deprecated_task_type_alone_is_served(
 
 def test_a_job_that_the_platform_does_not_have_has_failed(stub: agent_pb2_grpc.AsyncAgentServiceStub) -> None:
     meta = b'{"job_id":"00000000-0000-5000-8000-000000000000","project":"proj","location":"US"}'
-    resource = until_terminal(stub, meta)
+    resource = until_over(stub, meta)
     assert resource.phase == PHASE.FAILED
     assert "00000000-0000-5000-8000-000000000000" in resource.message
 

@@ -12,6 +12,8 @@ from flyteidl2.core import execution_pb2, identifier_pb2, interface_pb2, literal
 from flyteidl2.task import common_pb2
 from google.protobuf import struct_pb2
 
+from tests.end_to_end.polling import until_terminal
+
 PHASE = execution_pb2.TaskExecution
 QUERY = "bigquery_query_job_task"
 _numbers = itertools.count()
@@ -52,18 +54,10 @@ def query(sql: str) -> connector_pb2.CreateTaskRequest:
     return create_request(tasks_pb2.TaskTemplate(type=QUERY, custom=custom, sql=tasks_pb2.Sql(statement=sql)))
 
 
-def until_terminal(
-    stub: service_pb2_grpc.AsyncConnectorServiceStub, task_type: str, meta: bytes
-) -> connector_pb2.Resource:
+def until_over(stub: service_pb2_grpc.AsyncConnectorServiceStub, task_type: str, meta: bytes) -> connector_pb2.Resource:
     request = connector_pb2.GetTaskRequest(resource_meta=meta, task_category=connector_pb2.TaskCategory(name=task_type))
-    terminal = {PHASE.SUCCEEDED, PHASE.FAILED, PHASE.ABORTED, PHASE.RETRYABLE_FAILED}
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        resource = stub.GetTask(request, timeout=10).resource
-        if resource.phase in terminal:
-            return resource
-        time.sleep(0.05)
-    raise AssertionError("the job did not end")
+    resource: connector_pb2.Resource = until_terminal(lambda: stub.GetTask(request, timeout=10).resource)
+    return resource
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +69,7 @@ def test_a_query_runs_from_create_to_succeeded_with_its_results_and_its_link(
     stub: service_pb2_grpc.AsyncConnectorServiceStub,
 ) -> None:
     meta = stub.CreateTask(query("SELECT 1 AS one"), timeout=10).resource_meta
-    resource = until_terminal(stub, QUERY, meta)
+    resource = until_over(stub, QUERY, meta)
     assert resource.phase == PHASE.SUCCEEDED
     (output,) = resource.outputs.literals
     assert output.name == "results"
@@ -90,7 +84,7 @@ def test_the_same_create_again_is_the_same_job(stub: service_pb2_grpc.AsyncConne
 
 def test_delete_is_quiet_on_a_finished_job_and_again(stub: service_pb2_grpc.AsyncConnectorServiceStub) -> None:
     meta = stub.CreateTask(query("SELECT 3 AS three"), timeout=10).resource_meta
-    until_terminal(stub, QUERY, meta)
+    until_over(stub, QUERY, meta)
     request = connector_pb2.DeleteTaskRequest(resource_meta=meta, task_category=connector_pb2.TaskCategory(name=QUERY))
     for _ in range(2):
         stub.DeleteTask(request, timeout=10)
@@ -107,7 +101,7 @@ def test_a_sync_connector_runs_as_a_job(stub: service_pb2_grpc.AsyncConnectorSer
         ),
     )
     meta = stub.CreateTask(create_request(template, name="Ada"), timeout=10).resource_meta
-    resource = until_terminal(stub, "greeter", meta)
+    resource = until_over(stub, "greeter", meta)
     assert resource.phase == PHASE.SUCCEEDED
     assert resource.outputs.literals[0].value.scalar.primitive.string_value == "hello Ada"
 
