@@ -82,11 +82,19 @@ async def test_a_failed_do_frees_its_key(bench: Bench) -> None:
     assert bench.echo.calls == 2
 
 
-async def test_a_phase_that_is_not_terminal_is_a_bug(bench: Bench) -> None:
-    bench.echo.on_do = lambda ctx: Resource(Phase.RUNNING)
+@pytest.mark.parametrize(
+    "answer",
+    [Resource(Phase.RUNNING), Resource(3), None, "done"],  # type: ignore[arg-type]
+    ids=repr,
+)
+async def test_what_is_no_terminal_resource_is_a_bug_and_ends_a_job(bench: Bench, answer: Any) -> None:
+    bench.echo.on_do = lambda ctx: answer
     async with bench.engine() as engine:
         with pytest.raises(ConnectorBug):
             await engine.do(echo())
+        bench.echo.calls = 0
+        resource = await until_terminal(engine, await engine.create(echo(FLYTE2)))
+        assert (resource.phase, bench.echo.calls) == (Phase.FAILED, 1)
 
 
 async def test_an_output_that_cannot_be_written_is_a_bug(bench: Bench) -> None:

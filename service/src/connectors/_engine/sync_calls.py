@@ -241,8 +241,9 @@ class SyncCalls:
         answer = await self._invoker.call(
             registered, "do", ctx, template, retry_until=lambda: flight.wanted_until, on_attempt=on_attempt
         )
-        if not isinstance(answer, Resource) or not answer.phase.is_terminal:
-            got = answer.phase.name if isinstance(answer, Resource) else type(answer).__name__
+        phase = answer.phase if isinstance(answer, Resource) else None
+        if not isinstance(phase, Phase) or not phase.is_terminal:
+            got = type(answer).__name__ if phase is None else str(phase)
             raise bug(work.task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
         try:
             answer = self._forms.fit(redacted(answer), template.interface.outputs)
