@@ -21,7 +21,7 @@ ECHO = TaskTemplate(type="echo")
 ANSWER = Resource(Phase.SUCCEEDED, outputs={"o0": "kept"})
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+@pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     return "asyncio", {"use_uvloop": request.param}
 

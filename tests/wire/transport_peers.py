@@ -72,7 +72,9 @@ async def serving(
 ) -> AsyncIterator[Served]:
     """A server, closed in the end; fails when an error got as far as the event loop."""
     faults: list[dict[str, object]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: faults.append(context))
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _loop, context: faults.append(context))
     rejected: list[tuple[str, Status, str]] = []
     unhandled: list[tuple[str, BaseException]] = []
 
@@ -91,6 +93,7 @@ async def serving(
         yield Served(server, host, port, rejected, unhandled)
     finally:
         await server.close()
+        loop.set_exception_handler(before)
     assert not faults, faults
 
 
