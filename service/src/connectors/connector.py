@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, Self, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -118,6 +118,15 @@ class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
     """
 
     meta_type: ClassVar[type[ResourceMeta]]
+    dedupe: ClassVar[Literal["native", "search", "none"]] = "none"
+    """What makes a repeated create safe. ``native``: the platform makes one job per ``ctx.idempotency_key``, also of
+    creates at the same instant. ``search``: the platform can be searched by the key, which ``create`` does first; the
+    service sees to it that no two creates of one key run at once. ``none``: neither, and a create whose answer was lost
+    may leave a second job."""
+    results_inline: ClassVar[bool] = False
+    """Whether a job's results come back in what ``get`` returns. False where the job writes them under
+    ``ctx.output_prefix``: the job of an abandoned attempt is then of no use to the next one, which has another prefix.
+    """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

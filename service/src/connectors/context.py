@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -37,6 +39,7 @@ class Context:
         metadata: TaskExecutionMetadata | None = None,
         inputs: Callable[[], Mapping[str, Any]] = dict,
         protocol: Protocol = "local",
+        adopt_within: float = math.inf,
         logger: logging.Logger | None = None,
     ) -> None:
         self.http = http
@@ -52,6 +55,7 @@ class Context:
         self.metadata = metadata or TaskExecutionMetadata()
         self.protocol = protocol
         """Who calls: what a job's meta must hold may depend on it, and nothing else should."""
+        self._adopt_within = adopt_within
         self.logger = logger or logging.getLogger("connectors.plugin")
         self.unknown_states: set[str] = set()
         """What :meth:`unknown_state` was told in this call."""
@@ -71,6 +75,17 @@ class Context:
         is counted, and logged once.
         """
         self.unknown_states.add(state[:_LONGEST_STATE])
+
+    def may_adopt(self, created: datetime | None) -> bool:
+        """Whether ``create`` is to return the job that it found on the platform under :attr:`idempotency_key`. The job
+        must be this service's own, by a label or tag where the platform has them. Where it may not, raise
+        :class:`connectors.KeyTaken`: the key's job is an earlier run's.
+
+        :param created: when the platform made the job, with a time zone; None where it does not say.
+        """
+        if math.isinf(self._adopt_within):
+            return True
+        return created is not None and (datetime.now(UTC) - created).total_seconds() < self._adopt_within
 
     def remaining(self) -> float:
         """Seconds until :attr:`deadline`; never below 0."""

@@ -19,6 +19,7 @@ __all__ = [
     "DeadlineExceeded",
     "FailedPrecondition",
     "InvalidRequest",
+    "KeyTaken",
     "NotFound",
     "PermissionDenied",
     "RateLimited",
@@ -71,6 +72,14 @@ class FailedPrecondition(ConnectorError):
 
 class Conflict(ConnectorError):
     """The platform holds something else under this name."""
+
+
+class KeyTaken(Conflict):
+    """The platform holds another job under this idempotency key.
+
+    Raised by ``create`` where the job that it found under its key is not to be taken for this create's
+    (:meth:`connectors.Context.may_adopt`): the create goes on under the key of the next generation.
+    """
 
 
 class Unauthenticated(ConnectorError):

@@ -20,6 +20,8 @@ class ConnectorLimits:
     """Threads for methods that are a plain ``def``; 1 or more."""
     attempts: int = 4
     """How often one call tries at the most; 1 is no retry."""
+    retry_budget: float = 10.0
+    """Retries per second over all calls to the connector, with a burst of ten times as many; 0 is none."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,17 @@ class EngineOptions:
     answer_max_bytes: int = 4 * 1024 * 1024 - 64 * 1024
     """A larger resource does not fit into the 4 MiB that gRPC clients take by default."""
     store_retention: float = 7 * 86_400.0
+    """How long a record is kept after its last change."""
+    rerun_after: float = 600.0
+    """A create that comes this long after a terminal phase was delivered is a new run of the same name."""
+    orphan_after: float = 600.0
+    """A job whose meta reached nobody, and that nobody asked for within this time, is cancelled."""
+    unpolled_after: float = 7_200.0
+    """A job that is not known to have ended and was not polled for this long is reported."""
+    cancel_unpolled: bool = False
+    """Whether it is cancelled, too."""
+    fail_after_fault: float = 0.0
+    """A job whose polls have met a fault for this long is cancelled and fails as RETRYABLE_FAILED; 0 is never."""
     limits: ConnectorLimits = ConnectorLimits()
     per_connector: Mapping[str, ConnectorLimits] = field(default_factory=dict)
     """Limits by task type, in place of ``limits``."""

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from connectors._stores.opening import open_store
-from connectors._stores.store import Claim, Payload, Record, State, Store, StoreUnavailable
+from connectors._stores.record import Attention, Deletion, Delivery, Record, State
+from connectors._stores.store import Claim, Payload, Store, StoreUnavailable, StoreUnfit, job_of
 
-__all__ = ["Claim", "Payload", "Record", "State", "Store", "StoreUnavailable", "open_store"]
+__all__ = [
+    "Attention",
+    "Claim",
+    "Deletion",
+    "Delivery",
+    "Payload",
+    "Record",
+    "State",
+    "Store",
+    "StoreUnavailable",
+    "StoreUnfit",
+    "job_of",
+    "open_store",
+]

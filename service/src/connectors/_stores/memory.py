@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from connectors._stores.records import RecordStore, Row, Rule
-from connectors._stores.store import Payload, Record
+from connectors._stores.record import Attention, Record
+from connectors._stores.rules import RecordStore, Rule
+from connectors._stores.store import Payload
 
 __all__ = ["MemoryStore", "from_url"]
 
@@ -29,37 +31,82 @@ def from_url(rest: str) -> MemoryStore:
 class MemoryStore(RecordStore):
     """Not shared, not kept. No method awaits anything, so each is atomic on the event loop.
 
-    Every operation takes constant time, and saving a payload the logarithm of their number. What is not forgotten by
-    :meth:`expire` stays.
+    Every operation takes constant time, and what is ordered by time the logarithm of its number. What is not forgotten
+    by :meth:`expire` stays.
     """
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         """:param clock: seconds; the running event loop's where None."""
         self._clock = clock
-        self._rows: dict[str, Row] = {}  # the one that changed longest ago comes first
+        self._records: dict[str, Record] = {}  # the one that changed longest ago comes first
+        self._jobs: defaultdict[str, set[str]] = defaultdict(set)
+        # Heaps. They may name records that have changed since, and payloads that were replaced since.
+        self._waiting: dict[Attention, list[tuple[float, str]]] = {each: [] for each in Attention}
         self._payloads: dict[tuple[str, Payload], tuple[float, bytes]] = {}
-        self._ends: list[tuple[float, str, Payload]] = []  # a heap; may name payloads that were replaced since
+        self._ends: list[tuple[float, str, Payload]] = []
 
     async def start(self) -> None:
         self._clock = self._clock or asyncio.get_running_loop().time
 
     async def aclose(self) -> None:
-        self._rows.clear()
+        self._records.clear()
+        self._jobs.clear()
+        for heap in self._waiting.values():
+            heap.clear()
         self._payloads.clear()
         self._ends.clear()
 
+    async def now(self) -> float:
+        return self._now()
+
     async def _change(self, key: str, rule: Rule[T]) -> T:
-        before = self._rows.get(key)
+        before = self._records.get(key)
         after, answer = rule(before, self._now())
         if after is not before:
-            self._rows.pop(key, None)
-            if after is not None:
-                self._rows[key] = after
+            self._put(key, before, after)
         return answer
 
+    def _put(self, key: str, before: Record | None, after: Record | None) -> None:
+        self._records.pop(key, None)
+        was = before.indexed() if before else None
+        new = after.indexed() if after else None
+        if was and was.job and (new is None or new.job != was.job):
+            self._jobs[was.job].discard(key)
+            if not self._jobs[was.job]:
+                del self._jobs[was.job]
+        if after is None or new is None:
+            return
+        self._records[key] = after
+        if new.job:
+            self._jobs[new.job].add(key)
+        if new.attention is not Attention.NONE and (was is None or was[1:3] != new[1:3]):
+            heapq.heappush(self._waiting[new.attention], (new.since, key))
+
     async def find(self, key: str) -> Record | None:
-        row = self._rows.get(key)
-        return row and row.record()
+        return self._records.get(key)
+
+    async def find_job(self, job: str) -> Record | None:
+        found = [self._records[key] for key in self._jobs.get(job, ())]
+        return max(found, key=lambda record: record.changed) if found else None
+
+    async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:
+        heap, until = self._waiting[attention], self._now() - older_than
+        found: dict[str, Record] = {}
+        entries = []
+        while heap and heap[0][0] <= until and len(found) < limit:
+            entry = heapq.heappop(heap)
+            record = self._records.get(entry[1])
+            if record is not None and record.indexed()[1:3] == (attention, entry[0]) and entry[1] not in found:
+                found[entry[1]] = record
+                entries.append(entry)
+        for entry in entries:
+            heapq.heappush(heap, entry)
+        return list(found.values())
+
+    async def records(self) -> AsyncIterator[Record]:
+        for record in list(self._records.values()):
+            if record.tracked:
+                yield record
 
     async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
         end = self._now() + ttl
@@ -73,11 +120,10 @@ class MemoryStore(RecordStore):
     async def expire(self, *, older_than: float, limit: int = 1_000) -> int:
         now = self._now()
         forgotten = self._expire_payloads(now, limit)
-        aged = islice(self._aged(now, older_than), limit - forgotten)
-        for key in list(aged):
-            del self._rows[key]
-            forgotten += 1
-        return forgotten
+        aged = list(islice(self._aged(now, older_than), limit - forgotten))
+        for record in aged:
+            self._put(record.key, record, None)
+        return forgotten + len(aged)
 
     def _expire_payloads(self, now: float, limit: int) -> int:
         forgotten = 0
@@ -88,12 +134,12 @@ class MemoryStore(RecordStore):
                 forgotten += 1
         return forgotten
 
-    def _aged(self, now: float, older_than: float) -> Iterator[str]:
-        for key, row in self._rows.items():
-            if row.changed > now - older_than:
+    def _aged(self, now: float, older_than: float) -> Iterator[Record]:
+        for record in self._records.values():
+            if record.changed > now - older_than:
                 return
-            if row.lease_until <= now:
-                yield key
+            if record.lease_until <= now:
+                yield record
 
     def _now(self) -> float:
         return (self._clock or asyncio.get_running_loop().time)()

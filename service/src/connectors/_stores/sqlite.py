@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
-from connectors._stores.records import RecordStore, Rule
+from connectors._stores.rules import RecordStore, Rule
 from connectors._stores.sqlite_batch import Work
 from connectors._stores.sqlite_file import open_database
 from connectors._stores.sqlite_writer import SqliteWriter

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from connectors._stores.records import Row, Rule
+from connectors._stores.rules import Row, Rule
 from connectors._stores.store import Payload, State
 
 __all__ = ["LIMIT", "LOOKUPS", "Batch", "Work"]

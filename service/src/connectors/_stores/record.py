@@ -1,0 +1,194 @@
+"""What a store knows of a key, and how that is written down: one JSON object, the same in every store.
+
+A store keeps the object as it is, beside the few values that it looks records up by (:meth:`Record.indexed`). Members
+that this release does not know are kept, so that two releases may share a store while one replaces the other.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+__all__ = ["Attention", "Deletion", "Delivery", "Indexed", "Record", "State", "decode_record", "encode_record"]
+
+
+class State(enum.Enum):
+    """How far a key's create has come."""
+
+    RESERVED = "reserved"
+    """An owner is at work under a lease."""
+    UNKNOWN = "unknown"
+    """A create ended without proof that it made, or did not make, a job."""
+    DONE = "done"
+    """The job exists; its meta is known."""
+    TAKEN = "taken"
+    """The platform holds another job under this key: the run has to go on under its next generation."""
+
+
+class Delivery(enum.Enum):
+    """What is known of the answer that holds the meta."""
+
+    NOT_KNOWN = ""
+    LOST = "lost"
+    """It reached nobody: all its callers were gone before it could leave."""
+    DELIVERED = "delivered"
+    """It left while its caller was there, or the caller has used it since."""
+
+
+class Deletion(enum.Enum):
+    """Whether the job is to be cancelled, or was."""
+
+    NONE = ""
+    WANTED = "wanted"
+    DONE = "done"
+
+
+class Attention(enum.Enum):
+    """What a record waits for: a store finds records by it."""
+
+    NONE = ""
+    UNKNOWN = "unknown"
+    """Nobody repeats a create whose outcome is not known; since the last change."""
+    LOST = "lost"
+    """The answer reached nobody, and no poll came; since the job was made."""
+    IDLE = "idle"
+    """The job goes on, for all that is known; since its last poll, or since it was made."""
+    DELETE = "delete"
+    """The job has to be cancelled; since the instant when that may be tried next, which may lie ahead."""
+
+
+class Indexed(NamedTuple):
+    """What a store looks a record up by."""
+
+    job: str
+    """"" where this record is not the one that the job's meta leads to."""
+    attention: Attention
+    since: float
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One key. Times are seconds on the store's clock; 0 where it did not happen."""
+
+    key: str
+    task_type: str
+    state: State = State.RESERVED
+    fingerprint: str = ""
+    """Of the request; "" where none was taken."""
+    meta: bytes | None = None
+    """The resource meta, once DONE."""
+    version: int = 0
+    """The task type's."""
+    run: str = ""
+    """The key of generation 0 of the same run."""
+    generation: int = 0
+    latest: int = 0
+    """On generation 0's record: the highest generation that was begun."""
+    owner: str = ""
+    """Who reserved the key last; kept afterwards, so that a repeated answer is recognised."""
+    lease_until: float = 0.0
+    """0 unless RESERVED."""
+    tracked: bool = False
+    """Whether this is a job's record, to be watched and listed; False for a key that is only a lock."""
+    subject: Mapping[str, str] = field(default_factory=dict)
+    """Whose job it is, in the ledger's words: project, domain, execution, node, output_prefix, protocol …"""
+    job: str = ""
+    """What the job's meta leads to: see :func:`connectors._stores.job_of`."""
+    created: float = 0.0
+    changed: float = 0.0
+    done_at: float = 0.0
+    delivery: Delivery = Delivery.NOT_KNOWN
+    asked_at: float = 0.0
+    """When the first poll came."""
+    polled_at: float = 0.0
+    """When the last poll came, to the half hour."""
+    terminal: str = ""
+    """The terminal phase that a poll delivered, by its name."""
+    terminal_at: float = 0.0
+    deletion: Deletion = Deletion.NONE
+    delete_at: float = 0.0
+    """While a deletion is WANTED: when it may be tried next."""
+    delete_tries: int = 0
+    reason: str = ""
+    """Why the job was, or is to be, cancelled; or why it is left alone."""
+    adopted_by: str = ""
+    """The key of the attempt that took this job over."""
+    set_aside: bool = False
+    """Reported, or claimed by a person: never judged again."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Members that a newer release wrote."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be done about it, but for being remembered."""
+        return self.attention() is Attention.NONE
+
+    def attention(self) -> Attention:
+        """What it waits for."""
+        if self.deletion is Deletion.WANTED:
+            return Attention.DELETE
+        if not self.tracked or self.set_aside or self.adopted_by or self.terminal or self.deletion is Deletion.DONE:
+            return Attention.NONE
+        if self.state is State.DONE:
+            lost = self.delivery is Delivery.LOST and not self.asked_at
+            return Attention.LOST if lost else Attention.IDLE
+        return Attention.NONE if self.state is State.TAKEN else Attention.UNKNOWN
+
+    def indexed(self) -> Indexed:
+        """What a store looks it up by."""
+        attention = self.attention()
+        match attention:
+            case Attention.DELETE:
+                since = self.delete_at
+            case Attention.LOST:
+                since = self.done_at
+            case Attention.IDLE:
+                since = max(self.polled_at, self.done_at)
+            case _:
+                since = self.changed
+        return Indexed("" if self.adopted_by else self.job, attention, since, self.changed)
+
+
+_FIELDS = {item.name: item for item in fields(Record) if item.name != "more"}
+_EMPTY = Record("", "")
+_DEFAULTS = {name: getattr(_EMPTY, name) for name in _FIELDS if name not in {"key", "task_type"}}
+_ENUMS = {"state": State, "delivery": Delivery, "deletion": Deletion}
+
+
+def encode_record(record: Record) -> str:
+    """As JSON; what equals its default is left out."""
+    written: dict[str, Any] = dict(record.more)
+    for name in _FIELDS:
+        value = getattr(record, name)
+        if name in _DEFAULTS and value == _DEFAULTS[name]:
+            continue
+        if isinstance(value, enum.Enum):
+            value = value.value
+        elif isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        written[name] = value
+    return json.dumps(written, ensure_ascii=True, separators=(",", ":"))
+
+
+def decode_record(text: str | bytes) -> Record:
+    """What :func:`encode_record` wrote, also in another release.
+
+    :raises ValueError: it is no such text.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict) or not isinstance(values.get("key"), str) or "task_type" not in values:
+        raise ValueError("a record in the store is not one")
+    more = {name: values.pop(name) for name in [*values] if name not in _FIELDS}
+    for name, kind in _ENUMS.items():
+        if name in values:
+            values[name] = kind(values[name])
+    if values.get("meta") is not None:
+        values["meta"] = base64.b64decode(values["meta"])
+    return Record(**values, more=more)

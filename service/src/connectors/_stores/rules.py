@@ -1,0 +1,255 @@
+"""How a key's record changes: pure rules, written once for every store that can apply one atomically.
+
+A rule is given the key's record, or None, and the time on the store's clock. It returns the record to keep (None: none;
+the same object: no change) and the answer to the caller. A store brings the atomicity, the clock and the disk; it
+decides nothing.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from connectors._stores.record import Deletion, Delivery, Record, State
+from connectors._stores.store import Claim, Store, job_of
+
+__all__ = ["RecordStore", "Rule"]
+
+T = TypeVar("T")
+Rule = Callable[[Record | None, float], tuple[Record | None, T]]
+
+POLL_GRAIN = 1_800.0
+"""Seconds: a poll is written down where the last one that was is older."""
+
+
+def _reserved_by(record: Record, owner: str) -> bool:
+    return record.state is State.RESERVED and record.owner == owner
+
+
+def _ended(record: Record, now: float, over_after: float | None) -> bool:
+    """Whether a create under this key is a new run of the same name."""
+    if record.state is State.TAKEN:
+        return True
+    if over_after is None:
+        return False
+    terminal = bool(record.terminal) and record.terminal_at + over_after <= now
+    return terminal or record.deletion is not Deletion.NONE
+
+
+def _reserve(
+    record: Record | None, now: float, *, new: Record, lease: float, over_after: float | None
+) -> tuple[Record | None, Claim]:
+    if record is None:
+        made = replace(new, lease_until=now + lease, created=now, changed=now)
+        return made, Claim(made, mine=True)
+    if _ended(record, now, over_after):
+        # the first record of a run must outlive what came after it: it says which generation that is
+        touched = replace(record, changed=now)
+        return touched, Claim(touched, mine=False, over=True)
+    held = record.state is State.RESERVED and record.lease_until > now and record.owner != new.owner
+    if record.state is State.DONE or held:
+        return record, Claim(record, mine=False)
+    taken = replace(record, state=State.RESERVED, owner=new.owner, lease_until=now + lease, changed=now)
+    return taken, Claim(taken, mine=True, looked_for=True)
+
+
+def _renew(record: Record | None, now: float, *, owner: str, lease: float) -> tuple[Record | None, bool]:
+    if record is None or not _reserved_by(record, owner):
+        return record, False
+    return replace(record, lease_until=now + lease, changed=now), True
+
+
+def _complete(
+    record: Record | None, now: float, *, owner: str, meta: bytes, fingerprint: str
+) -> tuple[Record | None, bool]:
+    if record is None:
+        return None, False
+    if not _reserved_by(record, owner):
+        return record, (record.state, record.owner, record.meta) == (State.DONE, owner, meta)
+    return _done(record, now, meta, fingerprint), True
+
+
+def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
+    return replace(
+        record,
+        state=State.DONE,
+        lease_until=0.0,
+        meta=meta,
+        job=job_of(record.task_type, record.version, meta) if record.tracked else "",
+        fingerprint=record.fingerprint or fingerprint,
+        done_at=now,
+        changed=now,
+    )
+
+
+def _end(record: Record | None, now: float, *, owner: str, state: State) -> tuple[Record | None, bool]:
+    if record is None:
+        return None, False
+    if not _reserved_by(record, owner):
+        return record, (record.state, record.owner) == (state, owner)
+    return replace(record, state=state, lease_until=0.0, changed=now), True
+
+
+def _release(record: Record | None, now: float, *, owner: str) -> tuple[Record | None, bool]:
+    if record is None or not _reserved_by(record, owner):
+        return record, False
+    return None, True
+
+
+def _advance(record: Record | None, now: float, *, generation: int) -> tuple[Record | None, None]:
+    if record is None:
+        return None, None
+    return replace(record, latest=max(record.latest, generation), changed=now), None
+
+
+def _remember(record: Record | None, now: float, *, made: Record) -> tuple[Record | None, Record]:
+    if record is not None and (record.state in {State.DONE, State.TAKEN}):
+        return record, record
+    before = replace(made, created=now) if record is None else record
+    done = _done(before, now, made.meta or b"", made.fingerprint)
+    return done, done
+
+
+def _note(
+    record: Record | None, now: float, *, delivered: bool | None, polled: bool, terminal: str
+) -> tuple[Record | None, tuple[Record | None, bool]]:
+    if record is None:
+        return None, (None, False)
+    after = record
+    if delivered is False and record.delivery is Delivery.NOT_KNOWN and not polled:
+        after = replace(after, delivery=Delivery.LOST)
+    if (delivered or polled) and record.delivery is not Delivery.DELIVERED:
+        after = replace(after, delivery=Delivery.DELIVERED)
+    if polled and now - record.polled_at >= POLL_GRAIN:
+        after = replace(after, polled_at=now, asked_at=record.asked_at or now)
+    if terminal and not record.terminal:
+        after = replace(after, terminal=terminal, terminal_at=now)
+    if after is not record:
+        after = replace(after, changed=now)
+    return after, (after, after is not record)
+
+
+def _want_deletion(
+    record: Record | None, now: float, *, reason: str, job: Record | None
+) -> tuple[Record | None, Record | None]:
+    if record is None:
+        if job is None:
+            return None, None
+        record = _done(replace(job, tracked=True, created=now), now, job.meta or b"", "")
+    if record.deletion is not Deletion.NONE:
+        return record, record
+    wanted = replace(record, deletion=Deletion.WANTED, delete_at=now, reason=reason, changed=now)
+    return wanted, wanted
+
+
+def _claim_deletion(record: Record | None, now: float, *, hold: float) -> tuple[Record | None, Record | None]:
+    if record is None or record.deletion is not Deletion.WANTED or record.delete_at > now:
+        return record, None
+    held = replace(record, delete_at=now + hold, delete_tries=record.delete_tries + 1, changed=now)
+    return held, held
+
+
+def _note_deleted(record: Record | None, now: float) -> tuple[Record | None, None]:
+    if record is None or record.deletion is Deletion.DONE:
+        return record, None
+    return replace(record, deletion=Deletion.DONE, delete_at=0.0, changed=now), None
+
+
+def _set_aside(record: Record | None, now: float, *, reason: str, adopted_by: str) -> tuple[Record | None, bool]:
+    if record is None:
+        return None, False
+    adopted_by = adopted_by or record.adopted_by
+    return replace(record, set_aside=True, reason=reason, adopted_by=adopted_by, changed=now), True
+
+
+def _forget(record: Record | None, now: float) -> tuple[Record | None, bool]:
+    return None, record is not None
+
+
+class RecordStore(Store):
+    """A store whose records change by the rules above."""
+
+    @abstractmethod
+    async def _change(self, key: str, rule: Rule[T]) -> T:
+        """Apply the rule to the key's record in one atomic step; its answer.
+
+        The rule may be applied more than once, where a step has to be repeated.
+
+        :raises StoreUnavailable: whether the record changed is not known.
+        """
+
+    async def reserve(
+        self,
+        key: str,
+        *,
+        owner: str,
+        lease: float,
+        task_type: str,
+        version: int = 0,
+        run: str = "",
+        generation: int = 0,
+        fingerprint: str = "",
+        subject: Mapping[str, str] | None = None,
+        over_after: float | None = None,
+    ) -> Claim:
+        new = Record(
+            key,
+            task_type,
+            State.RESERVED,
+            fingerprint,
+            version=version,
+            run=run or key,
+            generation=generation,
+            owner=owner,
+            tracked=subject is not None,
+            subject=subject or {},
+        )
+        return await self._change(key, partial(_reserve, new=new, lease=lease, over_after=over_after))
+
+    async def renew(self, key: str, *, owner: str, lease: float) -> bool:
+        return await self._change(key, partial(_renew, owner=owner, lease=lease))
+
+    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "") -> bool:
+        return await self._change(key, partial(_complete, owner=owner, meta=meta, fingerprint=fingerprint))
+
+    async def mark_unknown(self, key: str, *, owner: str) -> bool:
+        return await self._change(key, partial(_end, owner=owner, state=State.UNKNOWN))
+
+    async def mark_taken(self, key: str, *, owner: str) -> bool:
+        return await self._change(key, partial(_end, owner=owner, state=State.TAKEN))
+
+    async def release(self, key: str, *, owner: str) -> bool:
+        return await self._change(key, partial(_release, owner=owner))
+
+    async def advance(self, run: str, generation: int) -> None:
+        await self._change(run, partial(_advance, generation=generation))
+
+    async def remember(self, record: Record) -> Record:
+        return await self._change(record.key, partial(_remember, made=record))
+
+    async def note(
+        self, key: str, *, delivered: bool | None = None, polled: bool = False, terminal: str = ""
+    ) -> Record | None:
+        rule = partial(_note, delivered=delivered, polled=polled, terminal=terminal)
+        record, changed = await self._change(key, rule)
+        if changed and record is not None and record.generation:
+            await self.advance(record.run, record.generation)  # a run's first record outlives its later ones
+        return record
+
+    async def want_deletion(self, key: str, *, reason: str, job: Record | None = None) -> Record | None:
+        return await self._change(key, partial(_want_deletion, reason=reason, job=job))
+
+    async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
+        return await self._change(key, partial(_claim_deletion, hold=hold))
+
+    async def note_deleted(self, key: str) -> None:
+        await self._change(key, _note_deleted)
+
+    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "") -> bool:
+        return await self._change(key, partial(_set_aside, reason=reason, adopted_by=adopted_by))
+
+    async def forget(self, key: str) -> bool:
+        return await self._change(key, _forget)
