@@ -25,6 +25,9 @@ class Caller:
     """The request's ``idempotency-key`` metadata, or ""."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What the request's connection brought."""
+    on_answered: Callable[[Callable[[bool], None]], None] | None = field(default=None, repr=False, compare=False)
+    """Takes a callback, which is told once on the event loop: True when the answer left while the caller was there,
+    False when nobody can have had it. None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -83,4 +83,5 @@ def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None 
         peer=call.peer,
         idempotency_key=key.strip() if key else "",
         secrets=secrets or {},
+        on_answered=call.on_answered,
     )

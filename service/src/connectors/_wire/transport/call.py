@@ -79,6 +79,8 @@ class Call:
         self._answer: bytes | None = None
         self._sending = False
         self._ended = False
+        self._answered = False
+        self._on_answered: list[Callable[[bool], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -96,6 +98,16 @@ class Call:
     def ended(self) -> bool:
         """True once the answer has been written, or nobody is there to take one."""
         return self._ended
+
+    def on_answered(self, callback: Callable[[bool], None]) -> None:
+        """Have ``callback`` told once, on the event loop, how the call ended: True when an answer that is OK was
+        written whole before the deadline, to a caller that was still there. False when nobody can have had one: the
+        deadline passed, the caller or its connection is gone, or a failure was written instead.
+        """
+        if self._ended:
+            asyncio.get_running_loop().call_soon(callback, self._answered)
+        else:
+            self._on_answered.append(callback)
 
     async def receive(self) -> bytes | None:
         """The next message; None once the caller has half-closed. :raises CallEnded: the call is over."""
@@ -160,7 +172,8 @@ class Call:
                 await self._outbound.send_only(self._answer)
             else:
                 raise RuntimeError("the handler returned without an answer")
-            self._end()
+            in_time = self.deadline is None or asyncio.get_running_loop().time() < self.deadline
+            self._end(answered=self._outbound.written and in_time)
         except StatusError as error:
             self._fail(error.status, error.message)
         except asyncio.CancelledError as error:
@@ -184,13 +197,17 @@ class Call:
             self._outbound.fail(status, message)
             self._end()
 
-    def _end(self) -> None:
+    def _end(self, *, answered: bool = False) -> None:
         if self._ended:
             return
-        self._ended = True
+        self._ended, self._answered = True, answered
         if self._timer is not None:
             self._timer.cancel()
         self._inbox.close()
         self._closing()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+        # not called from here: what a callback does or raises must not reach into the connection's own work
+        for callback in self._on_answered:
+            asyncio.get_running_loop().call_soon(callback, answered)
+        self._on_answered.clear()

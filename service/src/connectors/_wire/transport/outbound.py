@@ -33,13 +33,15 @@ def encode_status_message(message: str) -> bytes:
 class Outbound:
     """Writes one answer. Nothing is written once the stream or its connection is gone."""
 
-    __slots__ = ("_h2", "_id", "_opened", "_stream")
+    __slots__ = ("_h2", "_id", "_opened", "_stream", "written")
 
     def __init__(self, stream: Stream, h2: H2Connection) -> None:
         self._stream = stream
         self._id = cast(int, stream.id)  # a stream that a caller opened has one
         self._h2 = h2
         self._opened = False
+        self.written = False
+        """Whether an answer went out whole, its trailers included, on a stream and a connection that were open."""
 
     async def send(self, message: bytes) -> None:
         """Writes one message of a stream of them, as fast as the caller reads."""
@@ -100,6 +102,7 @@ class Outbound:
         if not self._stream.closable:
             return
         self._h2.send_headers(self._id, trailers, end_stream=True)
+        self.written = not self._stream.connection.is_closing()
         if self._stream.closable:
             # The caller has not half-closed: tell it that nothing more is read (RFC 9113, section 8.1).
             self._h2.reset_stream(self._id, error_code=ErrorCodes.NO_ERROR)
