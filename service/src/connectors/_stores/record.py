@@ -157,7 +157,6 @@ class Record:
 _FIELDS = {item.name: item for item in fields(Record) if item.name != "more"}
 _EMPTY = Record("", "")
 _DEFAULTS = {name: getattr(_EMPTY, name) for name in _FIELDS if name not in {"key", "task_type"}}
-_ENUMS = {"state": State, "delivery": Delivery, "deletion": Deletion}
 
 
 def encode_record(record: Record) -> str:
@@ -182,13 +181,24 @@ def decode_record(text: str | bytes) -> Record:
 
     :raises ValueError: it is no such text.
     """
-    values = json.loads(text)
-    if not isinstance(values, dict) or not isinstance(values.get("key"), str) or "task_type" not in values:
-        raise ValueError("a record in the store is not one")
-    more = {name: values.pop(name) for name in [*values] if name not in _FIELDS}
-    for name, kind in _ENUMS.items():
-        if name in values:
-            values[name] = kind(values[name])
-    if values.get("meta") is not None:
-        values["meta"] = base64.b64decode(values["meta"])
-    return Record(**values, more=more)
+    try:
+        values = json.loads(text)
+        known = {name: _decode_member(name, values.pop(name)) for name in [*values] if name in _FIELDS}
+        return Record(**known, more=values)
+    except (TypeError, AttributeError, OverflowError, RecursionError) as error:  # JSON of another shape
+        raise ValueError("a record in the store is not one") from error
+
+
+def _decode_member(name: str, value: Any) -> Any:
+    default = _DEFAULTS.get(name, "")
+    if isinstance(default, enum.Enum):
+        return type(default)(value)
+    if name == "meta":
+        return None if value is None else base64.b64decode(value, validate=True)
+    if name == "subject" and isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
+        return value
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise ValueError(f"a record in the store is not one: {name} is of another type")
+    return value

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Rule = Callable[[Record | None, float], tuple[Record | None, T]]
 
 POLL_GRAIN = 1_800.0
-"""Seconds: a poll is written down where the last one that was is older."""
+"""Seconds: a poll is written down where the last one that was is as old, or there was none."""
 
 
 def _reserved_by(record: Record, owner: str) -> bool:
@@ -108,9 +108,12 @@ def _advance(record: Record | None, now: float, *, generation: int) -> tuple[Rec
 def _remember(record: Record | None, now: float, *, made: Record) -> tuple[Record | None, Record]:
     if record is not None and (record.state in {State.DONE, State.TAKEN}):
         return record, record
-    before = replace(made, created=now) if record is None else record
-    done = _done(before, now, made.meta or b"", made.fingerprint)
+    done = _done(record or _new(made, now), now, made.meta or b"", made.fingerprint)
     return done, done
+
+
+def _new(made: Record, now: float) -> Record:
+    return replace(made, run=made.run or made.key, created=now)
 
 
 def _note(
@@ -123,7 +126,7 @@ def _note(
         after = replace(after, delivery=Delivery.LOST)
     if (delivered or polled) and record.delivery is not Delivery.DELIVERED:
         after = replace(after, delivery=Delivery.DELIVERED)
-    if polled and now - record.polled_at >= POLL_GRAIN:
+    if polled and (not record.asked_at or now - record.polled_at >= POLL_GRAIN):
         after = replace(after, polled_at=now, asked_at=record.asked_at or now)
     if terminal and not record.terminal:
         after = replace(after, terminal=terminal, terminal_at=now)
@@ -138,7 +141,7 @@ def _want_deletion(
     if record is None:
         if job is None:
             return None, None
-        record = _done(replace(job, tracked=True, created=now), now, job.meta or b"", "")
+        record = _done(replace(_new(job, now), tracked=True), now, job.meta or b"", "")
     if record.deletion is not Deletion.NONE:
         return record, record
     wanted = replace(record, deletion=Deletion.WANTED, delete_at=now, reason=reason, changed=now)
