@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +50,7 @@ class NewContext(Protocol):
         protocol: FlyteProtocol = ...,
         metadata: TaskExecutionMetadata | None = ...,
         seconds: float = ...,
+        adopt_within: float = ...,
     ) -> Context: ...
 
 
@@ -83,6 +85,7 @@ def new_context(http: HttpClient) -> NewContext:
         protocol: FlyteProtocol = "flyte1",
         metadata: TaskExecutionMetadata | None = OWNER,
         seconds: float = 30.0,
+        adopt_within: float = math.inf,
     ) -> Context:
         sources: list[SecretSource] = [RequestSecrets(secrets or {}), EnvironmentSecrets()]
         return Context(
@@ -93,6 +96,7 @@ def new_context(http: HttpClient) -> NewContext:
             metadata=metadata,
             inputs=lambda: inputs or {},
             protocol=protocol,
+            adopt_within=adopt_within,
         )
 
     return make

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -61,6 +62,8 @@ class FakeBigQuery:
         """How many were given."""
         self.lifetime = 3600
         self.revoked: set[str] = set()
+        self.clock = time.time
+        """What jobs are made at."""
         self.new_job: dict[str, Any] = {"status": {"state": "DONE"}}
         """What a job is made of, beside what the request says."""
         self._end = asyncio.Event()
@@ -107,7 +110,13 @@ class FakeBigQuery:
         if name in self.jobs:
             where = "{}:{}.{}".format(*name) if self.names_location_in_conflict else name[2]
             return _error(409, "duplicate", f"Already Exists: Job {where}")
-        job = {"jobReference": reference, "configuration": body["configuration"], **self.new_job}
+        made = {"creationTime": str(int(self.clock() * 1000))}
+        job = {
+            "jobReference": reference,
+            "configuration": body["configuration"],
+            "statistics": made,
+            **self.new_job,
+        }
         self.jobs[name] = job
         return web.json_response(job) if fault is None else await self._answer_with(fault, request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -10,10 +11,10 @@ from uuid import uuid4
 import pytest
 
 from connectors import (
-    Conflict,
     ConnectorError,
     DeadlineExceeded,
     InvalidRequest,
+    KeyTaken,
     LiteralType,
     NotFound,
     PermissionDenied,
@@ -196,8 +197,50 @@ async def test_a_job_of_the_same_id_that_is_not_ours_is_a_conflict(
         "configuration": {"labels": labels},
         "status": {"state": "DONE"},
     }
-    with pytest.raises(Conflict, match="not made under this key"):
+    with pytest.raises(KeyTaken, match="not made under this key"):
         await connector.create(query(), context())
+
+
+RETENTION = 7 * 86_400.0
+
+
+async def test_a_job_younger_than_the_retention_is_adopted(
+    connector: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery
+) -> None:
+    bigquery.clock = lambda: time.time() - RETENTION + 60
+    first = await connector.create(query(), context())
+    assert await connector.create(query(), context(adopt_within=RETENTION)) == first
+
+
+@pytest.mark.parametrize(
+    "job", [{"statistics": {"creationTime": str(int((time.time() - RETENTION - 60) * 1000))}}, {"statistics": {}}]
+)
+async def test_a_job_as_old_as_the_retention_or_of_no_known_age_is_an_earlier_runs(
+    connector: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery, job: dict[str, Any]
+) -> None:
+    bigquery.new_job |= job
+    await connector.create(query(), context())
+    with pytest.raises(KeyTaken, match="is an earlier run's"):
+        await connector.create(query(), context(adopt_within=RETENTION))
+    assert len(bigquery.jobs) == 1
+
+
+async def test_an_old_job_is_adopted_where_this_creates_outcome_was_unknown(
+    connector: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery
+) -> None:
+    bigquery.clock = lambda: 0.0
+    first = await connector.create(query(), context())
+    assert await connector.create(query(), context()) == first
+
+
+async def test_a_job_that_is_not_ours_is_not_adopted_for_its_youth(
+    connector: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery
+) -> None:
+    await connector.create(query(), context())
+    for job in bigquery.jobs.values():
+        job["configuration"]["labels"]["connectors-key"] = "another"
+    with pytest.raises(KeyTaken, match="not made under this key"):
+        await connector.create(query(), context(adopt_within=RETENTION))
 
 
 async def test_a_failed_job_under_the_key_is_adopted_and_its_failure_reported(
@@ -207,7 +250,7 @@ async def test_a_failed_job_under_the_key_is_adopted_and_its_failure_reported(
         "status": {"state": "DONE", "errorResult": {"reason": "invalid", "message": "division by zero"}}
     }
     await connector.create(query(), context())
-    job = await connector.create(query(), context())
+    job = await connector.create(query(), context(adopt_within=RETENTION))
     result = await connector.get(job, context())
     assert (result.phase, result.message) == (Phase.FAILED, "division by zero (reason: invalid)")
 

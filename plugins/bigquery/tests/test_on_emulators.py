@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from connectors import HttpClient, LiteralType, NotFound, Phase, Resource, StructuredDataset, TaskTemplate
+from connectors import HttpClient, KeyTaken, LiteralType, NotFound, Phase, Resource, StructuredDataset, TaskTemplate
 from connectors_bigquery import BigQueryConnector, BigQueryJob
 from plugins.bigquery.tests.conftest import NewContext
 
@@ -102,6 +102,14 @@ async def test_a_repeated_create_writes_its_row_once(emulator: Platform, query: 
     assert len(set(jobs)) == 1
     count = query(f"SELECT COUNT(*) FROM {table}")  # noqa: S608 - as above
     assert await emulator.rows(await emulator.run(count)) == [["1"]]
+
+
+async def test_a_fresh_job_is_adopted_and_one_past_the_retention_is_not(emulator: Platform, query: Query) -> None:
+    key = str(uuid4())
+    first = await emulator.connector.create(query("SELECT 1"), emulator.new_context(key))
+    assert await emulator.connector.create(query("SELECT 1"), emulator.new_context(key, adopt_within=60.0)) == first
+    with pytest.raises(KeyTaken):
+        await emulator.connector.create(query("SELECT 1"), emulator.new_context(key, adopt_within=0.0))
 
 
 async def test_a_query_that_cannot_run_fails_in_bigquerys_words(emulator: Platform, query: Query) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from connectors import Phase, Resource, StructuredDataset, TaskLog
 from connectors_bigquery._rest import RETRYABLE_REASONS, part
 
-__all__ = ["KNOWN_STATES", "console_link", "resource"]
+__all__ = ["KNOWN_STATES", "console_link", "created", "resource"]
 
 KNOWN_STATES: Mapping[str, Phase] = {
     "PENDING": Phase.INITIALIZING,
@@ -28,6 +28,11 @@ def console_link(project: str, location: str, job_id: str) -> TaskLog:
     """The job's page in Google's console."""
     address = f"https://console.cloud.google.com/bigquery?project={project}&j=bq:{location}:{job_id}&page=queryresults"
     return TaskLog(uri=address, name="BigQuery Console")
+
+
+def created(job: Mapping[str, Any]) -> datetime | None:
+    """When BigQuery made the job, by its own clock; None where the job does not say."""
+    return _instant(part(job, "statistics").get("creationTime"))
 
 
 def resource(job: Mapping[str, Any], link: TaskLog) -> Resource:
@@ -78,9 +83,9 @@ def _facts(job: Mapping[str, Any]) -> dict[str, Any]:
         "bytes_billed": _whole(query.get("totalBytesBilled")),
         "slot_ms": _whole(query.get("totalSlotMs", statistics.get("totalSlotMs"))),
         "cache_hit": query.get("cacheHit"),
-        "created": _moment(statistics.get("creationTime")),
-        "started": _moment(statistics.get("startTime")),
-        "ended": _moment(statistics.get("endTime")),
+        "created": _written(created(job)),
+        "started": _written(_instant(statistics.get("startTime"))),
+        "ended": _written(_instant(statistics.get("endTime"))),
         "error_reason": failure.get("reason"),
         "warnings": warnings[:_MOST_WARNINGS] or None,
     }
@@ -101,9 +106,14 @@ def _whole(value: Any) -> int | str | None:
     return number if abs(number) <= _EXACT_IN_A_DOUBLE else str(number)
 
 
-def _moment(value: Any) -> str | None:
-    """Milliseconds since 1970 as RFC 3339."""
+def _instant(value: Any) -> datetime | None:
+    """Milliseconds since 1970, as REST sends them."""
     try:
-        return datetime.fromtimestamp(int(value) / 1000, UTC).isoformat(timespec="milliseconds")
+        return datetime.fromtimestamp(int(value) / 1000, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
+
+
+def _written(instant: datetime | None) -> str | None:
+    """As RFC 3339."""
+    return None if instant is None else instant.isoformat(timespec="milliseconds")

@@ -13,6 +13,7 @@ from connectors import (
     Conflict,
     ConnectorError,
     Context,
+    KeyTaken,
     NotFound,
     Resource,
     ResourceMeta,
@@ -22,7 +23,7 @@ from connectors import (
 from connectors_bigquery._credentials import TOKEN_URL, ApplicationDefault, identity_for
 from connectors_bigquery._job_request import KEY_LABEL, JobRequest, user_agent
 from connectors_bigquery._rest import JobsApi, part
-from connectors_bigquery._states import KNOWN_STATES, console_link, resource
+from connectors_bigquery._states import KNOWN_STATES, console_link, created, resource
 from connectors_bigquery._tokens import TokenCache
 from connectors_bigquery.settings import BigQuerySettings, emulator_endpoint
 
@@ -49,6 +50,8 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
     """
 
     task_type = "bigquery_query_job_task"
+    dedupe = "native"
+    results_inline = True  # the address of the table, wherever the output prefix leads
     Settings = BigQuerySettings
 
     def __init__(
@@ -75,7 +78,7 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
     async def create(self, task: TaskTemplate, ctx: Context) -> BigQueryJob:
         """Start the query, or adopt the job that the same key started.
 
-        :raises Conflict: BigQuery has a job of this id that this key did not make.
+        :raises KeyTaken: BigQuery has a job of this id that is not this create's: somebody else's, or an earlier run's.
         :raises ConnectorError: as BigQuery says.
         """
         request = JobRequest.of(task, ctx)
@@ -83,7 +86,7 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         try:
             job = await api.insert(request.project, request.body(ctx.idempotency_key))
         except Conflict as conflict:
-            job = await self._adopt(api, request, ctx.idempotency_key, conflict)
+            job = await self._adopt(api, request, ctx, conflict)
         return BigQueryJob(
             job_id=ctx.idempotency_key,
             project=request.project,
@@ -129,11 +132,12 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
             timeout=self.settings.request_timeout,
         )
 
-    async def _adopt(self, api: JobsApi, request: JobRequest, key: str, conflict: Conflict) -> Any:
-        """The job that is in the way of an insert, if the same key made it.
+    async def _adopt(self, api: JobsApi, request: JobRequest, ctx: Context, conflict: Conflict) -> Any:
+        """The job that is in the way of an insert, if it is this create's, whatever has become of it.
 
-        :raises Conflict: it did not. :raises Unavailable: BigQuery does not show the job yet.
+        :raises KeyTaken: it is not. :raises Unavailable: BigQuery does not show the job yet.
         """
+        key = ctx.idempotency_key
         location = request.location or _location_in(conflict.message, key) or await _location_by_dry_run(api, request)
         try:
             job = await api.get(request.project, location, key)
@@ -141,7 +145,9 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
             # For a moment after a 409 a read may not find the job that the 409 is about.
             raise Unavailable("BigQuery says that the job exists, but does not show it yet") from error
         if part(part(job, "configuration"), "labels").get(KEY_LABEL) != key:
-            raise Conflict(f"the job {key} of project {request.project} was not made under this key") from conflict
+            raise KeyTaken(f"the job {key} of project {request.project} was not made under this key") from conflict
+        if not ctx.may_adopt(created(job)):
+            raise KeyTaken(f"the job {key} of project {request.project} is an earlier run's") from conflict
         return job
 
 
