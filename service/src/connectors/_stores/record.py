@@ -195,10 +195,9 @@ def _decode_member(name: str, value: Any) -> Any:
         return type(default)(value)
     if name == "meta":
         return None if value is None else base64.b64decode(value, validate=True)
-    if name == "subject" and isinstance(value, dict) and all(isinstance(text, str) for text in value.values()):
-        return value
     if isinstance(default, float) and type(value) is int:
         return float(value)
-    if type(value) is not type(default):
+    words = value.values() if name == "subject" else ()
+    if type(value) is not type(default) or not all(isinstance(word, str) for word in words):
         raise ValueError(f"a record in the store is not one: {name} is of another type")
     return value
