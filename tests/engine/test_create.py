@@ -25,7 +25,7 @@ from connectors._engine.engine import Engine
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import AdmissionRefused, ConnectorBug
 from connectors._engine.requests import Caller
-from connectors._stores.store import State
+from connectors._stores import State
 from tests.engine.harness import Bench, Job, create_request, job_request
 
 pytestmark = pytest.mark.anyio

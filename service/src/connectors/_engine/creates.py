@@ -3,58 +3,159 @@
 from __future__ import annotations
 
 import logging
-from typing import cast
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
 
+import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
+from connectors._engine.fingerprint import fingerprint_of
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
-from connectors._engine.reservation import Reservations
+from connectors._engine.predecessors import Predecessors
+from connectors._engine.requests import CreateRequest
+from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
-from connectors._stores.store import State
+from connectors._stores import Claim, Store, StoreUnavailable
 from connectors.connector import AsyncConnectorBase, ResourceMeta
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
 
-__all__ = ["Creates"]
+__all__ = ["Created", "Creates"]
 
 log = logging.getLogger("connectors.engine")
+_MOST_TAKEN = 64
+"""Generations that one create looks at where the platform holds an earlier job under each key."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between looks at a store that is out of reach
+_LARGE = 32 * 1024  # bytes of inputs that are hashed beside the event loop
+
+
+@dataclass(frozen=True)
+class Created:
+    """What came of a create."""
+
+    meta: bytes
+    key: str
+    """Of the generation that the job is of."""
 
 
 class Creates:
     """The creates that are under way in this server."""
 
-    def __init__(self, tasks: TaskGroup, reservations: Reservations, invoker: Invoker, options: EngineOptions) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        store: Store,
+        reservations: Reservations,
+        invoker: Invoker,
+        options: EngineOptions,
+        *,
+        unheard: Callable[[str], None],
+    ) -> None:
+        """:param unheard: told the key of a job whose callers were all gone when its meta was there."""
         self._reservations = reservations
         self._invoker = invoker
         self._options = options
-        self.flights: Flights[bytes] = Flights(tasks)
+        self._predecessors = Predecessors(store, reservations, invoker, options, self._call)
+        self._unheard = unheard
+        self.flights: Flights[Created] = Flights(tasks)
 
-    def start(self, work: Work) -> Flight[bytes]:
+    def start(self, work: Work) -> Flight[Created]:
         """Start the create in a task of the server's."""
         return self.flights.start(work, "create", lambda flight: self._create(flight, work))
 
-    async def _create(self, flight: Flight[bytes], work: Work) -> bytes:
-        claim = await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
-        if claim.record.state is State.DONE and claim.record.meta is not None:
-            flight.repeated = True
-            return claim.record.meta
+    async def _create(self, flight: Flight[Created], work: Work) -> Created:
+        for _ in range(_MOST_TAKEN):
+            try:
+                current, claim = await self._claim(flight, work)
+            except StoreUnavailable:
+                if not _goes_on_without_store(work):
+                    raise
+                return await self._create_without_store(flight, work)
+            if not claim.mine:
+                return await self._repeat(flight, current, claim)
+            try:
+                created = await self._make(flight, current, claim)
+            except KeyTaken as taken:
+                log.info("%s: %s; going on under the next generation", current.key, taken.message)
+                continue
+            if not flight.waiting:
+                self._unheard(created.key)
+            return created
+        raise KeyTaken(f"the platform holds earlier jobs under {_MOST_TAKEN} keys of this run")
 
+    async def _claim(self, flight: Flight[Created], work: Work) -> tuple[Work, Claim]:
+        """:raises StoreUnavailable: the store cannot be reached, for as long as there was time."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._reservations.claim_generation(work, until=lambda: flight.wanted_until)
+            except StoreUnavailable:
+                if _goes_on_without_store(work) or now() + pause >= flight.wanted_until:
+                    raise
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _repeat(self, flight: Flight[Created], work: Work, claim: Claim) -> Created:
+        """The answer of the create that made this one's job."""
+        record = claim.record
+        if record.meta is None:
+            raise Unavailable(f"the record of {record.key} is broken: it holds no job")
+        flight.repeated = True
+        if record.fingerprint and not work.fingerprint:
+            flight.mismatch = await _fingerprint(work.request) != record.fingerprint
+            if flight.mismatch:
+                log.warning("%s was asked for again with another request; its first job is the answer", record.key)
+        return Created(record.meta, record.key)
+
+    async def _make(self, flight: Flight[Created], work: Work, claim: Claim) -> Created:
         proofs = [not claim.looked_for]
+        scope = anyio.CancelScope()
+        native = _connector(work).dedupe == "native"
+        meta = None
         try:
-            async with self._reservations.holding(work):
-                meta = await self._call(flight, work, proofs)
+            # where the platform does not dedupe, no create may go on that another server may be making again
+            async with self._reservations.holding(work, let_go=None if native else scope.cancel):
+                with scope:
+                    meta = await self._predecessors.settle(flight, work)
+                    if meta is None:
+                        if not flight.waiting and flight.wanted_until < now():
+                            raise DeadlineExceeded("nobody waits for the job any more; none was made")
+                        within = math.inf if claim.looked_for else self._options.store_retention
+                        meta = await self._call(flight, work, proofs, adopt_within=within)
+            if meta is None:
+                raise Unavailable("the store was out of reach for too long; send the same request again")
+        except KeyTaken:
+            await self._reservations.mark_taken(work)
+            raise
         except BaseException as error:
             # every try must prove it: one that was lost on the way may have made the job that the next was refused for
-            if isinstance(error, ConnectorError) and all(proofs):
+            if isinstance(error, ConnectorError) and not scope.cancelled_caught and all(proofs):
                 await self._reservations.release(work)
             else:
                 await self._reservations.mark_unknown(work)
             raise
-        return await self._reservations.complete(work, meta)
+        fingerprint = work.fingerprint or await _fingerprint(work.request)
+        return Created(await self._reservations.complete(work, meta, fingerprint=fingerprint), work.key)
 
-    async def _call(self, flight: Flight[bytes], work: Work, proofs: list[bool]) -> bytes:
+    async def _create_without_store(self, flight: Flight[Created], work: Work) -> Created:
+        """The platform makes one job per key by itself; the store is told of it when it is back."""
+        log.warning("the store is out of reach: %s goes on without it", work.key)
+        for generation in range(_MOST_TAKEN):
+            current = work.at(generation)
+            try:
+                meta = await self._call(flight, current, [], adopt_within=self._options.store_retention)
+            except KeyTaken:
+                continue
+            self._reservations.remember_later(made_by(current, meta))
+            return Created(meta, current.key)
+        raise KeyTaken(f"the platform holds earlier jobs under {_MOST_TAKEN} keys of this run")
+
+    async def _call(self, flight: Flight[Any], work: Work, proofs: list[bool], *, adopt_within: float) -> bytes:
         registered, request = work.registered, work.request
         ctx = self._invoker.context(
             registered,
@@ -64,6 +165,7 @@ class Creates:
             output_prefix=request.output_prefix,
             metadata=request.metadata,
             inputs=request.inputs,
+            adopt_within=adopt_within,
         )
 
         def on_attempt(error: ConnectorError | None) -> None:
@@ -79,7 +181,7 @@ class Creates:
             retry_until=lambda: flight.wanted_until,
             on_attempt=on_attempt,
         )
-        expected = cast("AsyncConnectorBase[ResourceMeta]", registered.connector).meta_type
+        expected = _connector(work).meta_type
         if not isinstance(meta, expected):
             proofs.append(False)
             raise bug(
@@ -97,3 +199,19 @@ class Creates:
             proofs.append(False)
             raise bug(work.task_type, "create", ValueError("the resource meta holds a secret's value"))
         return encoded
+
+
+def _connector(work: Work) -> AsyncConnectorBase[ResourceMeta]:
+    return cast("AsyncConnectorBase[ResourceMeta]", work.registered.connector)
+
+
+def _goes_on_without_store(work: Work) -> bool:
+    """Whether the platform alone sees to one job. A later attempt needs the store: the one before it may still run."""
+    run = work.run
+    return _connector(work).dedupe == "native" and run is not None and run.attempt == run.first_attempt
+
+
+async def _fingerprint(request: CreateRequest) -> str:
+    if request.input_bytes < _LARGE:
+        return fingerprint_of(request)
+    return await anyio.to_thread.run_sync(fingerprint_of, request)

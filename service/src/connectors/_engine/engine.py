@@ -14,11 +14,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from connectors._engine.admission import Admission
-from connectors._engine.creates import Creates
+from connectors._engine.creates import Created, Creates
 from connectors._engine.events import Observer
 from connectors._engine.fingerprint import fingerprint_of
 from connectors._engine.flights import Flight, Flights
-from connectors._engine.identity import key_of
+from connectors._engine.identity import Run, run_of, subject_of
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
@@ -93,8 +93,10 @@ class Engine:
     async def __aenter__(self) -> Self:
         self._stack.push_async_callback(self._invoker.aclose)
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        reservations = Reservations(self._store, self._tasks, lease=self._options.lease)
-        self._creates = Creates(self._tasks, reservations, self._invoker, self._options)
+        reservations = Reservations(self._store, self._tasks, self._options)
+        self._creates = Creates(
+            self._tasks, self._store, reservations, self._invoker, self._options, unheard=self._unheard
+        )
         self._sync = SyncCalls(
             tasks=self._tasks,
             store=self._store,
@@ -127,7 +129,8 @@ class Engine:
         """
         with self._recorded("create", request) as call:
             registered = self.registry.find(request.category)
-            call.key = key_of(request, self._options.key_namespace)
+            run = run_of(request, self._options.key_namespace)
+            call.key = run.key
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
@@ -138,7 +141,11 @@ class Engine:
                     work = await self._admit(registered, request, key, until)
                     meta = await self._sync.start_job(work, until=until)
                 return meta
-            return await self._join(self._creates, registered, request, call, call.key)
+            flight = await self._join(self._creates, registered, request, call, run.key, run=run)
+            self._when_answered(request.caller, flight)
+            created = await self._answer_of(flight, call, until)
+            call.key = created.key
+            return created.meta
 
     async def do(self, request: CreateRequest) -> Resource:
         """Carry out a sync connector's call, or give the stored result of the same request."""
@@ -146,18 +153,27 @@ class Engine:
             registered = self.registry.find(request.category)
             if registered.kind == "async":
                 raise Unimplemented(f"{request.category.name} is an async connector: it is called by CreateTask")
-            call.key = key_of(request, self._options.key_namespace)
+            call.key = run_of(request, self._options.key_namespace).key
             key = sync_key(request.category.name, call.key)
-            resource = await self._join(self._sync, registered, request, call, key)
+            flight = await self._join(self._sync, registered, request, call, key)
+            resource = await self._answer_of(flight, call, self._answer_by(request.caller))
             call.phase = resource.phase
             return resource
 
-    async def _join(self, calls: _Calls[T], registered: Registered, request: CreateRequest, call: Call, key: str) -> T:
-        until = self._answer_by(request.caller)
+    async def _join(
+        self,
+        calls: _Calls[T],
+        registered: Registered,
+        request: CreateRequest,
+        call: Call,
+        key: str,
+        *,
+        run: Run | None = None,
+    ) -> Flight[T]:
         flight = calls.flights.get(key)
         call.repeated = flight is not None
         if flight is None:
-            work = await self._admit(registered, request, key, until)
+            work = await self._admit(registered, request, key, self._answer_by(request.caller), run=run)
             flight = calls.flights.get(key)  # the same request may have come while this one waited
             if flight is None:
                 flight = calls.start(work)
@@ -165,15 +181,35 @@ class Engine:
                 work.slot.release()
         if flight.fingerprint != _fingerprint(request):
             raise Conflict(ANOTHER_REQUEST)
+        return flight
+
+    async def _answer_of(self, flight: Flight[T], call: Call, until: float) -> T:
         try:
             return await flight.wait(until=until)
         finally:
             call.attempts, call.repeated = flight.attempts, call.repeated or flight.repeated
+            call.mismatch = flight.mismatch
 
-    async def _admit(self, registered: Registered, request: CreateRequest, key: str, until: float) -> Work:
+    async def _admit(
+        self, registered: Registered, request: CreateRequest, key: str, until: float, *, run: Run | None = None
+    ) -> Work:
         fingerprint = _fingerprint(request)
         slot = await self._admission.enter(request.category.name, until=until)
-        return Work(registered, request, key, fingerprint, slot)
+        subject = subject_of(request) if run else None
+        return Work(registered, request, key, fingerprint, slot, run=run, subject=subject)
+
+    def _when_answered(self, caller: Caller, flight: Flight[Created]) -> None:
+        """Take note of whether the job's meta reached this caller."""
+
+        def answered(delivered: bool) -> None:
+            if flight.answer is not None:  # else it gave up before there was one: the end of the create tells
+                self._marks.note(flight.answer.key, delivered=delivered)
+
+        if caller.on_answered is not None:
+            caller.on_answered(answered)
+
+    def _unheard(self, key: str) -> None:
+        self._marks.note(key, delivered=False)
 
     async def get(self, request: JobRequest) -> Resource:
         """The job's state. Once the meta decodes, this answers with a resource and never with an error."""

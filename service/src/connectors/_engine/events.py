@@ -39,6 +39,8 @@ class CallEvent:
     """The idempotency key."""
     repeated: bool = False
     """Whether the answer was an earlier create's."""
+    mismatch: bool = False
+    """Whether that create's request differed, though both have the same derived key."""
     shielded: bool = False
     """Whether a fault was hidden behind the last known phase."""
     unknown_states: tuple[str, ...] = ()

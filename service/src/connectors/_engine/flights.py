@@ -34,6 +34,10 @@ class Flight(Generic[T]):
         self.attempts = 0
         self.repeated = False
         """Whether the answer is that of an earlier create."""
+        self.mismatch = False
+        """Whether that create's request differed from this one, though their key was derived from the same identity."""
+        self.waiting = 0
+        """How many callers wait for the answer."""
         self._begun = anyio.Event()
         self._done = anyio.Event()
         self._answer: T | None = None
@@ -45,8 +49,12 @@ class Flight(Generic[T]):
         :raises DeadlineExceeded: it did not come by ``until``; the work goes on.
         """
         self.wanted_until = max(self.wanted_until, until)
-        with anyio.CancelScope(deadline=until):
-            await self._done.wait()
+        self.waiting += 1
+        try:
+            with anyio.CancelScope(deadline=until):
+                await self._done.wait()
+        finally:
+            self.waiting -= 1
         if not self._done.is_set():
             raise DeadlineExceeded("no answer in time; the call goes on, and the same request again gets its answer")
         if self._error is not None:
@@ -68,6 +76,11 @@ class Flight(Generic[T]):
             raise DeadlineExceeded("the call could not be started in time; send the same request again")
         if self._error is not None:
             raise self._error
+        return self._answer
+
+    @property
+    def answer(self) -> T | None:
+        """What came of it; None while it is under way, and where it failed."""
         return self._answer
 
     def end(self, answer: T | None, error: ConnectorError | None) -> None:

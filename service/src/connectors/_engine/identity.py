@@ -3,38 +3,97 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from connectors._engine.requests import CreateRequest
 
-__all__ = ["key_of"]
+__all__ = ["Run", "run_of", "subject_of"]
 
 _NAMESPACE = uuid.UUID("6f0b1d0e-9d1b-5c36-8a55-0c3d1a3d5a11")
+_ATTEMPT = re.compile(r"(.*/)([0-9]{1,6})(/?)", re.DOTALL)
+_FIRST_ATTEMPT = {"flyte1": 0, "flyte2": 1}
+_LOOK_BACK = 10  # attempts; a task with more retries than that has had its earlier ones looked after by those between
 
 
-def key_of(request: CreateRequest, namespace: str, *, generation: int = 0) -> str:
-    """The key of a request, as a UUID (RFC 9562 §5.5): 36 characters that every platform's own idempotency field takes.
+@dataclass(frozen=True)
+class Run:
+    """What one attempt at a task is known by. Each run of the same name has a generation, and each of those a key."""
 
-    From the request's ``idempotency-key`` metadata, scoped by task type, where it has one. Else from the task id and
-    ``output_prefix``, which together name one attempt; node ids repeat within an execution, so they would not do. A
-    request without an identity, as a local run makes, gets a random key.
+    key: str
+    """Of generation 0."""
+    identity: tuple[str, list[str]] | None = None
+    """The key namespace and the task id that the key was derived from; None where it was not derived from them."""
+    output_prefix: str = ""
+    first_attempt: int = 0
+
+    def key_of(self, generation: int) -> str:
+        """The key of a generation, as a UUID (RFC 9562 §5.5): 36 characters that every platform's own idempotency
+        field takes.
+        """
+        return generation_key(self.key, generation)
+
+    @property
+    def attempt(self) -> int:
+        """The attempt that the prefix ends with; that of a first attempt where it ends with none."""
+        found = _ATTEMPT.fullmatch(self.output_prefix) if self.identity else None
+        return int(found[2]) if found else self.first_attempt
+
+    def earlier(self) -> Iterator[Run]:
+        """The attempts before this one, the latest first; ten at the most."""
+        found = _ATTEMPT.fullmatch(self.output_prefix)
+        if self.identity is None or found is None:
+            return
+        namespace, task = self.identity
+        for attempt in range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK_BACK) - 1, -1):
+            prefix = f"{found[1]}{attempt}{found[3]}"
+            yield Run(_hash("attempt", namespace, task, prefix, 0), self.identity, prefix, self.first_attempt)
+
+
+def run_of(request: CreateRequest, namespace: str) -> Run:
+    """The run that a request is of.
+
+    Its key is of the request's ``idempotency-key`` metadata, scoped by task type, where it has one. Else of the task id
+    and ``output_prefix``, which together name one attempt; node ids repeat within an execution, so they would not do.
+    A request without an identity, as a local run makes, gets a random key.
 
     :param namespace: names the cluster: two clusters may share a cloud project and their names.
-    :param generation: tells a run from an earlier run of the same name.
     """
     if request.caller.idempotency_key:
-        return _hash("explicit", namespace, request.category.name, request.caller.idempotency_key)
+        return Run(_hash("explicit", namespace, request.category.name, request.caller.idempotency_key))
     execution = request.metadata.task_execution_id
     if execution is None or not request.output_prefix:
-        return str(uuid.uuid4())
+        return Run(str(uuid.uuid4()))
     task = execution.task_id
-    return _hash(
-        "attempt",
-        namespace,
-        [task.org, task.project, task.domain, task.name, task.version],
-        request.output_prefix,
-        generation,
-    )
+    names = [task.org, task.project, task.domain, task.name, task.version]
+    key = _hash("attempt", namespace, names, request.output_prefix, 0)
+    return Run(key, (namespace, names), request.output_prefix, _FIRST_ATTEMPT.get(request.caller.protocol, 0))
+
+
+def subject_of(request: CreateRequest) -> dict[str, str]:
+    """Whose job it is, in the ledger's words."""
+    execution = request.metadata.task_execution_id
+    words = {"protocol": request.caller.protocol, "output_prefix": request.output_prefix}
+    if execution is not None:
+        task = execution.task_id
+        words |= {
+            "org": execution.org or task.org,
+            "project": execution.project or task.project,
+            "domain": execution.domain or task.domain,
+            "name": task.name,
+            "version": task.version,
+            "execution": execution.execution,
+            "node": execution.node_id,
+            "retry": str(execution.retry_attempt),
+        }
+    return {name: value for name, value in words.items() if value}
+
+
+def generation_key(run: str, generation: int) -> str:
+    """The key of a generation of the run whose generation 0 has the key ``run``."""
+    return _hash("generation", run, generation) if generation else run
 
 
 def _hash(*parts: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,7 @@ class Invoker:
         output_prefix: str = "",
         metadata: TaskExecutionMetadata | None = None,
         inputs: Callable[[], Mapping[str, Any]] = dict,
+        adopt_within: float = math.inf,
     ) -> Context:
         """The context of one call."""
         return Context(
@@ -57,6 +59,7 @@ class Invoker:
             metadata=metadata,
             inputs=inputs,
             protocol=caller.protocol,
+            adopt_within=adopt_within,
             logger=logging.getLogger(f"connectors.plugin.{registered.category.name}"),
         )
 

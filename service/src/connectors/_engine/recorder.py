@@ -28,6 +28,7 @@ class Call:
     key: str = ""
     attempts: int = 0
     repeated: bool = False
+    mismatch: bool = False
     phase: Phase | None = None
     unknown_states: tuple[str, ...] = ()
     hidden: ConnectorError | None = None
@@ -92,6 +93,7 @@ class Recorder:
                     attempts=call.attempts,
                     key=call.key,
                     repeated=call.repeated,
+                    mismatch=call.mismatch,
                     shielded=call.hidden is not None,
                     unknown_states=call.unknown_states,
                     input_bytes=input_bytes,

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import TaskGroup
 
+from connectors._engine.options import EngineOptions
 from connectors._engine.work import Work
-from connectors._stores.store import Claim, State, Store
-from connectors.errors import Conflict, DeadlineExceeded
+from connectors._stores import Claim, Record, State, Store, StoreUnavailable
+from connectors.errors import Conflict, DeadlineExceeded, Unavailable
 
 __all__ = ["ANOTHER_REQUEST", "Reservations"]
 
@@ -21,15 +22,19 @@ ANOTHER_REQUEST = "this idempotency-key was used for another request: a key belo
 log = logging.getLogger("connectors.engine")
 _WRITE_TIMEOUT = 5.0
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5  # seconds between looks at another server's work
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between tries to write down what a store out of reach missed
+_MOST_UNWRITTEN = 10_000
 
 
 class Reservations:
     """This server's claims on keys, each in the name of the work that made it."""
 
-    def __init__(self, store: Store, tasks: TaskGroup, *, lease: float) -> None:
+    def __init__(self, store: Store, tasks: TaskGroup, options: EngineOptions) -> None:
         self._store = store
         self._tasks = tasks
-        self._lease = lease
+        self._options = options
+        self._lease = options.lease
+        self._unwritten = 0
 
     async def claim(self, work: Work) -> Claim:
         """Reserve the key now, or learn who has it.
@@ -37,9 +42,18 @@ class Reservations:
         :raises Conflict: the key is that of another request.
         """
         claim = await self._store.reserve(
-            work.key, owner=work.owner, lease=self._lease, task_type=work.task_type, fingerprint=work.fingerprint
+            work.key,
+            owner=work.owner,
+            lease=self._lease,
+            task_type=work.task_type,
+            version=work.request.category.version,
+            run=work.run.key if work.run else "",
+            generation=work.generation,
+            fingerprint=work.fingerprint,
+            subject=work.subject,
+            over_after=self._options.rerun_after if work.run and work.run.identity else None,
         )
-        if work.fingerprint and claim.record.fingerprint != work.fingerprint:
+        if work.fingerprint and not claim.over and claim.record.fingerprint != work.fingerprint:
             if claim.mine:
                 await self.mark_unknown(work)
             raise Conflict(ANOTHER_REQUEST)
@@ -53,7 +67,7 @@ class Reservations:
         pause = _FIRST_LOOK
         while True:
             claim = await self.claim(work)
-            if claim.mine or claim.record.state is not State.RESERVED:
+            if claim.mine or claim.over or claim.record.state is not State.RESERVED:
                 return claim
             if asyncio.get_running_loop().time() + pause >= until():
                 raise DeadlineExceeded(
@@ -62,61 +76,152 @@ class Reservations:
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK)
 
-    async def complete(self, work: Work, meta: bytes) -> bytes:
+    async def claim_generation(self, work: Work, *, until: Callable[[], float]) -> tuple[Work, Claim]:
+        """Claim the run's latest generation that is not over: the work under its key, and the claim.
+
+        What is over stays over, so that servers which walk at the same time meet at the same generation.
+
+        :raises StoreUnavailable: the store cannot be reached, and nothing is known of the run.
+        """
+        while True:
+            try:
+                claim = await self.claim_or_wait(work, until=until)
+            except StoreUnavailable as error:
+                if work.generation:  # generation 0 is known to be over: its job is not the answer
+                    raise Unavailable(error.message) from error
+                raise
+            if not claim.over:
+                if claim.mine and work.generation:
+                    await self._advance(claim.record.run, work.generation)
+                return work, claim
+            work = work.at(max(work.generation + 1, claim.record.latest))
+
+    async def _advance(self, run: str, generation: int) -> None:
+        try:
+            await self._store.advance(run, generation)
+        except StoreUnavailable as error:  # without it, the next create walks a few steps more
+            log.debug("the generation of %s could not be written down: %s", run, error)
+
+    async def complete(self, work: Work, meta: bytes, *, fingerprint: str = "") -> bytes:
         """The work is done; returns the meta that stands: another's, where the key was lost to one who finished.
 
-        A store that is out of reach loses this, not the answer: the lease runs out, and the repeat finds the job on
-        the platform.
+        Where the store is out of reach, it is told when it is back.
         """
+        stands = meta
 
         async def write() -> bool:
-            nonlocal meta
-            if await self._store.complete(work.key, owner=work.owner, meta=meta):
+            nonlocal stands
+            if await self._store.complete(work.key, owner=work.owner, meta=meta, fingerprint=fingerprint):
                 return True
             record = await self._store.find(work.key)
             if record is not None and record.meta is not None:
-                meta = record.meta
+                stands = record.meta
             return False
 
-        await self._note(work, write())
-        return meta
+        if not await self._note(work, write()):
+            self.remember_later(made_by(work, meta, fingerprint))
+        return stands
+
+    def remember_later(self, record: Record) -> None:
+        """Write down a job that the store was not told of, as soon as the store can be reached."""
+        if self._unwritten >= _MOST_UNWRITTEN:
+            log.error("the job of %s is not written down: %d wait for the store already", record.key, self._unwritten)
+            return
+        self._tasks.start_soon(self._remember, record)
+
+    async def _remember(self, record: Record) -> None:
+        self._unwritten += 1
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    await self._store.remember(record)
+                    return
+                except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
+                    log.debug("the job of %s could not be written down yet: %s", record.key, error)
+                await anyio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        except asyncio.CancelledError:
+            log.error("the server ends before the store could be told of the job of %s: %r", record.key, record.meta)
+            raise
+        finally:
+            self._unwritten -= 1
 
     async def mark_unknown(self, work: Work) -> None:
         """The work ended without proof; the next try looks for what it may have left."""
         await self._note(work, self._store.mark_unknown(work.key, owner=work.owner))
 
+    async def mark_taken(self, work: Work) -> None:
+        """The platform holds another job under the key: the run goes on under its next generation."""
+        await self._note(work, self._store.mark_taken(work.key, owner=work.owner))
+
     async def release(self, work: Work) -> None:
         """The work left nothing behind."""
         await self._note(work, self._store.release(work.key, owner=work.owner))
 
-    async def _note(self, work: Work, write: Awaitable[bool]) -> None:
+    async def _note(self, work: Work, write: Awaitable[bool]) -> bool:
+        """Whether the store was reached."""
         # shielded: this is written also when the work was cancelled, at the server's end
-        with anyio.move_on_after(_WRITE_TIMEOUT, shield=True) as scope:
+        with anyio.move_on_after(_WRITE_TIMEOUT, shield=True):
             try:
                 if not await write:
                     log.warning("the reservation of %s was lost to another server before its end was written", work.key)
+                return True
             except Exception as error:  # noqa: BLE001 - the answer is there, and must not be lost for this
                 log.error("the end of %s could not be written: %s", work.key, error)
-        if scope.cancelled_caught:
-            log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
+                return False
+        log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
+        return False
 
     @asynccontextmanager
-    async def holding(self, work: Work) -> AsyncIterator[None]:
-        """Keep the lease of a key that is this server's from running out."""
+    async def holding(self, work: Work, *, let_go: Callable[[], None] | None = None) -> AsyncIterator[None]:
+        """Keep the lease of a key that is this server's from running out.
+
+        :param let_go: called once when it ran out, or was lost, all the same: another server may now begin.
+        """
         scope = anyio.CancelScope()
-        self._tasks.start_soon(self._renew, work, scope)
+        self._tasks.start_soon(self._renew, work, scope, let_go)
         try:
             yield
         finally:
             scope.cancel()
 
-    async def _renew(self, work: Work, scope: anyio.CancelScope) -> None:
+    async def _renew(self, work: Work, scope: anyio.CancelScope, let_go: Callable[[], None] | None) -> None:
+        clock = asyncio.get_running_loop().time
+        held_until = clock() + self._lease
         with scope:
             while True:
                 await anyio.sleep(self._lease / 3)
+                asked = clock()
                 try:
-                    if not await self._store.renew(work.key, owner=work.owner, lease=self._lease):
-                        log.warning("the reservation of %s was lost to another server", work.key)
-                        return
+                    with anyio.fail_after(self._lease / 3):
+                        held = await self._store.renew(work.key, owner=work.owner, lease=self._lease)
+                    if held:
+                        held_until = asked + self._lease
+                        continue
+                    log.warning("the reservation of %s was lost to another server", work.key)
+                    break
                 except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
                     log.warning("the reservation of %s could not be renewed: %s", work.key, error)
+                if let_go is not None and clock() + self._lease / 3 >= held_until:
+                    break  # before the next round, the lease is over
+            if let_go is not None:
+                let_go()
+
+
+def made_by(work: Work, meta: bytes, fingerprint: str = "") -> Record:
+    """The record of a job that ``work`` made."""
+    category = work.request.category
+    return Record(
+        work.key,
+        category.name,
+        State.DONE,
+        work.fingerprint or fingerprint,
+        meta,
+        version=category.version,
+        run=work.run.key if work.run else work.key,
+        generation=work.generation,
+        owner=work.owner,
+        tracked=work.subject is not None,
+        subject=work.subject or {},
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from connectors._engine.admission import Slot
+from connectors._engine.identity import Run
 from connectors._engine.requests import CreateRequest
 from connectors._registry import Registered
 
@@ -22,6 +24,11 @@ class Work:
     fingerprint: str
     """Of the request, where its caller chose the key; else ""."""
     slot: Slot
+    run: Run | None = None
+    """What a create is of; None for a ``do``."""
+    generation: int = 0
+    subject: Mapping[str, str] | None = None
+    """Whose job it is, for the ledger; None for a ``do``."""
     owner: str = field(default_factory=lambda: str(uuid.uuid4()))
     """Who holds the key in the store while this is carried out."""
 
@@ -29,3 +36,8 @@ class Work:
     def task_type(self) -> str:
         """The task type's name."""
         return self.request.category.name
+
+    def at(self, generation: int) -> Work:
+        """The same work under the key of a generation of its run."""
+        assert self.run is not None  # noqa: S101 - creates alone have generations
+        return replace(self, key=self.run.key_of(generation), generation=generation)

@@ -1,0 +1,183 @@
+"""The attempt before: when the next one comes, it was abandoned, and its job must not run on beside the new one.
+
+What is done depends on what has become of it, and on whether its results come back inline. A job that nobody ever asked
+for, and that runs or has succeeded, is as good as a new one where its results are inline: it is adopted. Where jobs
+write under their own attempt's prefix, it is of no use. One that still runs is cancelled before another is created.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+from connectors._engine.flights import Flight
+from connectors._engine.identity import Run
+from connectors._engine.invocation import Invoker, now
+from connectors._engine.options import EngineOptions
+from connectors._engine.reservation import Reservations, made_by
+from connectors._engine.work import Work
+from connectors._stores import Deletion, Record, State, Store
+from connectors.connector import AsyncConnectorBase, ResourceMeta
+from connectors.errors import ConnectorError, InvalidRequest, KeyTaken, NotFound, Unavailable
+from connectors.models import Phase, Resource
+
+__all__ = ["Predecessors"]
+
+log = logging.getLogger("connectors.engine")
+_ABANDONED = "abandoned: the next attempt came"
+
+
+class _Create(Protocol):
+    async def __call__(self, flight: Flight[Any], work: Work, proofs: list[bool], *, adopt_within: float) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    run: Run
+    record: Record
+
+
+class Predecessors:
+    """What the earlier attempts of a run left behind."""
+
+    def __init__(
+        self, store: Store, reservations: Reservations, invoker: Invoker, options: EngineOptions, create: _Create
+    ) -> None:
+        self._store = store
+        self._reservations = reservations
+        self._invoker = invoker
+        self._options = options
+        self._create = create
+
+    async def settle(self, flight: Flight[Any], work: Work) -> bytes | None:
+        """See to it that no earlier attempt's job runs on. Returns the meta of the job that this attempt takes over.
+
+        :raises ConnectorError: that cannot be done, or be known, now; no job was made for this attempt.
+        """
+        earlier = await self._latest(work)
+        if earlier is None:
+            return None
+        record = earlier.record
+        if record.adopted_by:
+            if record.adopted_by == work.key:
+                return record.meta  # by an earlier try of this attempt
+            adopter = await self._store.find(record.adopted_by)
+            if adopter is not None and adopter.state is State.DONE:
+                return None
+        if record.terminal or record.deletion is Deletion.DONE or record.state is State.TAKEN:
+            return None
+        if record.state is not State.DONE:
+            found = await self._finish(flight, work, earlier)
+            if found is None:
+                return None
+            record = found
+        return await self._judge(flight, work, record)
+
+    async def _latest(self, work: Work) -> _Earlier | None:
+        """The nearest earlier attempt that has a record. Those before it were seen to when it came."""
+        if work.run is None:
+            return None
+        for run in work.run.earlier():
+            record = await self._store.find(run.key)
+            if record is None:
+                continue
+            if record.latest:
+                record = await self._store.find(run.key_of(record.latest)) or record
+            return _Earlier(run, record)
+        return None
+
+    async def _judge(self, flight: Flight[Any], work: Work, record: Record) -> bytes | None:
+        connector = _connector(work)
+        meta = record.meta or b""
+        if record.deletion is Deletion.NONE:
+            try:
+                found: Resource = await self._call(flight, work, "get", meta)
+            except NotFound:
+                return None
+            phase = found.phase
+            if phase.is_terminal and phase is not Phase.SUCCEEDED:
+                return None
+            if connector.results_inline and not record.asked_at:
+                await self._store.set_aside(record.key, reason="taken over by the next attempt", adopted_by=work.key)
+                log.info("%s takes the job of the attempt before over: nobody ever asked for it", work.key)
+                return meta
+            if phase is Phase.SUCCEEDED:
+                return None
+        await self._store.want_deletion(record.key, reason=_ABANDONED)
+        try:
+            await self._call(flight, work, "delete", meta)
+        except NotFound:
+            pass
+        await self._store.note_deleted(record.key)
+        log.info("the job of %s was cancelled: the next attempt, %s, came", record.key, work.key)
+        return None
+
+    async def _finish(self, flight: Flight[Any], work: Work, earlier: _Earlier) -> Record | None:
+        """Carry the earlier attempt's create to its end, under its own key: the platform's dedupe, or the search, gives
+        the job that it made, if any. Its record then; None where there is no job.
+        """
+        record, connector = earlier.record, _connector(work)
+        for before in earlier.run.earlier():  # it may have been taking over another's when it was broken off
+            one = await self._store.find(before.key)
+            if one is not None:
+                if one.adopted_by == record.key and one.meta is not None:
+                    return await self._store.remember(replace(record, meta=one.meta))
+                break
+        theirs = replace(
+            work,
+            run=earlier.run,
+            key=record.key,
+            generation=record.generation,
+            fingerprint="",
+            subject=record.subject,
+            request=replace(work.request, output_prefix=earlier.run.output_prefix),
+        )
+        if connector.dedupe == "none":
+            log.warning("what became of the create of %s cannot be known: the platform has no search", record.key)
+            return None
+        mine = False
+        if connector.dedupe == "search":  # no two creates of one key at once
+            claim = await self._reservations.claim_or_wait(theirs, until=lambda: flight.wanted_until)
+            if not claim.mine:
+                return claim.record if claim.record.state is State.DONE else None
+            mine = True
+        try:
+            if mine:
+                async with self._reservations.holding(theirs):
+                    meta = await self._create(flight, theirs, [], adopt_within=math.inf)
+            else:
+                meta = await self._create(flight, theirs, [], adopt_within=math.inf)
+        except KeyTaken:
+            if mine:
+                await self._reservations.mark_taken(theirs)
+            return None
+        except BaseException as error:
+            if mine:
+                await self._reservations.mark_unknown(theirs)
+            if isinstance(error, InvalidRequest):
+                return None  # the platform refuses it as it is, and so it did before
+            raise
+        if mine:
+            await self._reservations.complete(theirs, meta)
+        return await self._store.remember(made_by(theirs, meta))
+
+    async def _call(self, flight: Flight[Any], work: Work, operation: str, meta: bytes) -> Any:
+        registered, request = work.registered, work.request
+        ctx = self._invoker.context(registered, request.caller, deadline=now() + self._options.create_timeout)
+        job = _connector(work).meta_type.decode(meta)
+        answer = await self._invoker.call(
+            registered, operation, ctx, job, retry_until=lambda: flight.wanted_until, on_attempt=_ignore
+        )
+        if operation == "get" and not isinstance(answer, Resource):
+            raise Unavailable("the state of the attempt before cannot be known: its connector gave no resource")
+        return answer
+
+
+def _connector(work: Work) -> AsyncConnectorBase[ResourceMeta]:
+    return cast("AsyncConnectorBase[ResourceMeta]", work.registered.connector)
+
+
+_ignore: Callable[[ConnectorError | None], None] = lambda error: None  # noqa: E731
