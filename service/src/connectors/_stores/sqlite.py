@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
+from connectors._stores.record import Attention, Record
 from connectors._stores.rules import RecordStore, Rule
-from connectors._stores.sqlite_batch import Work
+from connectors._stores.sqlite_batch import Batch, Work
 from connectors._stores.sqlite_file import open_database
-from connectors._stores.sqlite_writer import SqliteWriter
-from connectors._stores.store import Payload, Record
+from connectors._stores.sqlite_thread import SqliteThread
+from connectors._stores.store import Payload
 
 __all__ = ["SqliteStore", "default_path", "from_url"]
 
 T = TypeVar("T")
+
+PAGE = 256
+"""Records that a walk over all of them reads at a time: other lookups wait for no more."""
 
 
 def from_url(rest: str) -> SqliteStore:
@@ -58,32 +62,67 @@ class SqliteStore(RecordStore):
 
     What was answered is on the disk: it outlives a killed process and a power cut. Times are the machine's clock, which
     all servers that can share the file have in common; where it is set back, leases last longer by as much.
+
+    Changes and lookups have a thread and a connection each, so that a lookup waits neither for a full batch of changes
+    nor for another process's lock. Only a lookup by key waits for what this server has asked to be done to that key;
+    the others answer what was committed.
     """
 
     def __init__(self, path: Path, *, busy_timeout: float = 5.0, clock: Callable[[], float] = time.time) -> None:
         """:param path: absolute. :param busy_timeout: seconds to wait for other processes' transactions, which take
         milliseconds, before the store counts as unavailable. :param clock: seconds since 1970.
         """
-        self._writer = SqliteWriter(partial(open_database, path, busy_timeout=busy_timeout), clock)
+        connect = partial(open_database, path, busy_timeout=busy_timeout)
+        self._lookups = SqliteThread(partial(connect, lookups_only=True), clock)
+        self._changes = SqliteThread(connect, clock, outlives=self._lookups)
 
     async def start(self) -> None:
-        await self._writer.start()
+        await self._changes.start()
+        try:
+            await self._lookups.start()
+        except BaseException:
+            self._changes.end()
+            raise
 
     async def aclose(self) -> None:
-        await self._writer.aclose()
+        self._lookups.end()
+        self._changes.end()
+        await self._lookups.aclose()
+        await self._changes.aclose()
 
     async def _change(self, key: str, rule: Rule[T]) -> T:
-        return await self._writer.run(Work(lambda batch: batch.change(key, rule), key=key))
+        return await self._changes.run(Work(lambda batch: batch.change(key, rule), key, reads_record=True, writes=True))
+
+    def _thread_for(self, key: str) -> SqliteThread:
+        return self._changes if self._changes.is_changing(key) else self._lookups
+
+    async def now(self) -> float:
+        return await self._lookups.run(Work(lambda batch: batch.alive()))
 
     async def find(self, key: str) -> Record | None:
-        row = await self._writer.run(Work(lambda batch: batch.row(key), key=key, writes=False))
-        return row and row.record()
+        return await self._thread_for(key).run(Work(lambda batch: batch.record(key), key, reads_record=True))
+
+    async def find_job(self, job: str) -> Record | None:
+        return await self._lookups.run(Work(lambda batch: batch.find_job(job)))
+
+    async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:
+        return await self._lookups.run(Work(lambda batch: batch.waiting(attention, older_than, limit)))
+
+    async def records(self) -> AsyncIterator[Record]:
+        after: str | None = None
+        while True:
+            page = await self._lookups.run(Work(partial(Batch.page, after=after, limit=PAGE)))
+            for record in page.records:
+                yield record
+            if page.last is None:
+                return
+            after = page.last
 
     async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
-        await self._writer.run(Work(lambda batch: batch.save(key, kind, data, ttl)))
+        await self._changes.run(Work(lambda batch: batch.save(key, kind, data, ttl), key, writes=True))
 
     async def load(self, key: str, kind: Payload) -> bytes | None:
-        return await self._writer.run(Work(lambda batch: batch.load(key, kind), writes=False))
+        return await self._thread_for(key).run(Work(lambda batch: batch.load(key, kind), key))
 
     async def expire(self, *, older_than: float, limit: int = 1_000) -> int:
-        return await self._writer.run(Work(lambda batch: batch.expire(older_than, limit), alone=True))
+        return await self._changes.run(Work(lambda batch: batch.expire(older_than, limit), writes=True, alone=True))

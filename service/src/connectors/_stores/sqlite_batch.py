@@ -1,22 +1,22 @@
 """What one SQLite transaction does for all the operations that were waiting when it began.
 
 Each statement gives the interpreter's lock away and has to win it back from a busy event loop, which can take 5 ms each
-time. So the number of statements does not grow with the number of records: all are read as one row, changed in Python,
-and written back in one statement.
+time; so does each row that is read. So the number of statements does not grow with the number of records, nor that of
+rows: all are read as one row, changed in Python, and written back in one statement.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from connectors._stores.rules import Row, Rule
-from connectors._stores.store import Payload, State
+from connectors._stores.record import Attention, Record, decode_record, encode_record
+from connectors._stores.rules import Rule
+from connectors._stores.store import Payload
 
-__all__ = ["LIMIT", "LOOKUPS", "Batch", "Work"]
+__all__ = ["LIMIT", "LOOKUPS", "Batch", "Page", "Work"]
 
 T = TypeVar("T")
 
@@ -24,16 +24,21 @@ LIMIT = 256
 """Operations in one transaction: another server waits for no more, and 256 rows of 8 values are within SQLite's bound
 on parameters (32,766 unless it was built with another)."""
 
-# One JSON array of all the rows. SQLite prints a REAL with 15 digits: for times, to the hundred-thousandth of a second.
-_LOAD_RECORDS = """
-    SELECT json_group_array(json_array(
-        key, task_type, fingerprint, state, owner, lease_until, CASE WHEN meta IS NOT NULL THEN hex(meta) END, changed))
-    FROM records WHERE key IN ({many})
+# Several records are read as one text, a line each: encode_record() writes no line break.
+_LOAD_RECORDS = "SELECT group_concat(doc, char(10)) FROM records WHERE key IN ({many})"
+_FIND_JOB = "SELECT doc FROM records WHERE job = ? AND job <> '' ORDER BY changed DESC LIMIT 1"
+_WAITING = """
+    SELECT group_concat(doc, char(10)) FROM (
+        SELECT doc FROM records WHERE attention = ? AND attention <> '' AND since <= ? ORDER BY since LIMIT ?)
+"""
+_PAGE = """
+    SELECT group_concat(doc, char(10)), max(key) FROM (
+        SELECT key, doc FROM records WHERE tracked AND key {after} ? ORDER BY key LIMIT ?)
 """
 _SAVE_RECORDS = """
-    INSERT INTO records (key, task_type, fingerprint, state, owner, lease_until, meta, changed) VALUES {many}
-    ON CONFLICT (key) DO UPDATE SET state = excluded.state, owner = excluded.owner, lease_until = excluded.lease_until,
-        meta = excluded.meta, changed = excluded.changed
+    INSERT INTO records (key, tracked, job, attention, since, changed, lease_until, doc) VALUES {many}
+    ON CONFLICT (key) DO UPDATE SET tracked = excluded.tracked, job = excluded.job, attention = excluded.attention,
+        since = excluded.since, changed = excluded.changed, lease_until = excluded.lease_until, doc = excluded.doc
 """
 _DELETE_RECORDS = "DELETE FROM records WHERE key IN ({many})"
 _EXPIRE_RECORDS = """
@@ -45,15 +50,28 @@ _SAVE_PAYLOADS = "INSERT OR REPLACE INTO payloads (key, kind, data, ends) VALUES
 _EXPIRE_PAYLOADS = (
     "DELETE FROM payloads WHERE rowid IN (SELECT rowid FROM payloads WHERE ends <= ? ORDER BY ends LIMIT ?)"
 )
+_ALIVE = "SELECT count(*) FROM (SELECT key FROM records ORDER BY key LIMIT 1)"
 
 LOOKUPS = (
     _LOAD_RECORDS.format(many="?, ?"),
+    _FIND_JOB,
+    _WAITING,
+    _PAGE.format(after=">="),
+    _PAGE.format(after=">"),
     _DELETE_RECORDS.format(many="?, ?"),
     _EXPIRE_RECORDS,
     _LOAD_PAYLOAD,
     _EXPIRE_PAYLOADS,
 )
-"""The statements that look something up: none may read a whole table."""
+"""The statements that look something up: none may read a whole table, or sort what it found before it is limited."""
+
+
+class Page(NamedTuple):
+    """Some of the records, in the order of their keys."""
+
+    records: list[Record]
+    last: str | None
+    """The last key of the page; None where there is nothing after it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +80,10 @@ class Work(Generic[T]):
 
     do: Callable[[Batch], T]
     key: str | None = None
-    """Of the record that it needs."""
-    writes: bool = True
+    """What it is about; None: perhaps every key."""
+    reads_record: bool = False
+    """Whether it needs the key's record."""
+    writes: bool = False
     alone: bool = False
     """It changes more than what it names, so it has a transaction of its own."""
 
@@ -75,22 +95,20 @@ class Batch:
         """Reads the records of ``keys``. :param now: the transaction's time, in seconds since 1970."""
         self.now = now
         self._connection = connection
-        self._loaded: dict[str, Row] = {}
+        self._loaded: dict[str, Record] = {}
         if wanted := sorted(set(keys)):
-            (rows,) = _for_many(connection, _LOAD_RECORDS, "?", [(key,) for key in wanted]).fetchone()
-            for key, task_type, fingerprint, state, owner, lease_until, meta, changed in json.loads(rows):
-                data = None if meta is None else bytes.fromhex(meta)
-                self._loaded[key] = Row(key, task_type, fingerprint, State(state), owner, lease_until, data, changed)
-        self._rows: dict[str, Row | None] = dict(self._loaded)
+            (lines,) = _for_many(connection, _LOAD_RECORDS, "?", [(key,) for key in wanted]).fetchone()
+            self._loaded = {record.key: record for record in _decode(lines)}
+        self._records: dict[str, Record | None] = dict(self._loaded)
         self._payloads: dict[tuple[str, Payload], tuple[bytes, float]] = {}
 
-    def row(self, key: str) -> Row | None:
+    def record(self, key: str) -> Record | None:
         """The record of one of the keys that were named at first."""
-        return self._rows.get(key)
+        return self._records.get(key)
 
     def change(self, key: str, rule: Rule[T]) -> T:
-        row, answer = rule(self._rows.get(key), self.now)
-        self._rows[key] = row
+        record, answer = rule(self._records.get(key), self.now)
+        self._records[key] = record
         return answer
 
     def save(self, key: str, kind: Payload, data: bytes, ttl: float) -> None:
@@ -103,26 +121,55 @@ class Batch:
         found = self._connection.execute(_LOAD_PAYLOAD, (key, kind, self.now)).fetchone()
         return None if found is None else found[0]
 
+    # --- These see what is committed: what the batch holds is not looked at.
+
+    def find_job(self, job: str) -> Record | None:
+        found = self._connection.execute(_FIND_JOB, (job,)).fetchone()
+        return None if found is None else decode_record(found[0])
+
+    def waiting(self, attention: Attention, older_than: float, limit: int) -> list[Record]:
+        (lines,) = self._connection.execute(_WAITING, (attention.value, self.now - older_than, limit)).fetchone()
+        return sorted(_decode(lines), key=lambda record: (record.indexed().since, record.key))
+
+    def page(self, after: str | None, limit: int) -> Page:
+        """Tracked records. :param after: the last key of the page before; None for the first page."""
+        statement = _PAGE.format(after=">=" if after is None else ">")
+        lines, last = self._connection.execute(statement, (after or "", limit)).fetchone()
+        records = _decode(lines)
+        return Page(records, last if len(records) == limit else None)
+
+    def alive(self) -> float:
+        """The time, once the file could be read."""
+        self._connection.execute(_ALIVE).fetchone()
+        return self.now
+
     def expire(self, older_than: float, limit: int) -> int:
-        """For a transaction of its own: what the batch holds is not looked at."""
         payloads = self._connection.execute(_EXPIRE_PAYLOADS, (self.now, limit)).rowcount
         oldest = (self.now - older_than, self.now, limit - payloads)
         return payloads + self._connection.execute(_EXPIRE_RECORDS, oldest).rowcount
 
+    # ---
+
     def flush(self) -> None:
         """Write what changed. The caller commits."""
-        changed = {key: row for key, row in self._rows.items() if row is not self._loaded.get(key)}
-        if rows := [row for row in changed.values() if row is not None]:
-            _for_many(self._connection, _SAVE_RECORDS, "(?, ?, ?, ?, ?, ?, ?, ?)", [_columns(row) for row in rows])
-        if gone := [key for key, row in changed.items() if row is None]:
+        changed = {key: record for key, record in self._records.items() if record is not self._loaded.get(key)}
+        if rows := [_columns(record) for record in changed.values() if record is not None]:
+            _for_many(self._connection, _SAVE_RECORDS, "(?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        if gone := [key for key, record in changed.items() if record is None]:
             _for_many(self._connection, _DELETE_RECORDS, "?", [(key,) for key in gone])
         if self._payloads:
             saved = [(key, kind, data, ends) for (key, kind), (data, ends) in self._payloads.items()]
             self._connection.executemany(_SAVE_PAYLOADS, saved)
 
 
-def _columns(row: Row) -> tuple[object, ...]:
-    return (*row[:3], row.state.value, *row[4:])
+def _decode(lines: str | None) -> list[Record]:
+    return [decode_record(line) for line in lines.split("\n")] if lines else []
+
+
+def _columns(record: Record) -> tuple[object, ...]:
+    job, attention, since, changed = record.indexed()
+    doc = encode_record(record)
+    return record.key, record.tracked, job, attention.value, since, changed, record.lease_until, doc
 
 
 def _for_many(

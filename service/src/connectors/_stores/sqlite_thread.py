@@ -1,4 +1,4 @@
-"""The one thread that touches a SQLite file. What arrives while a transaction commits shares the next one."""
+"""A thread with a connection of its own to a SQLite file. What arrives during a transaction shares the next one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from connectors._stores.sqlite_batch import LIMIT, Batch, Work
 from connectors._stores.store import StoreUnavailable
 
-__all__ = ["SqliteWriter"]
+__all__ = ["SqliteThread"]
 
 T = TypeVar("T")
 
@@ -26,35 +27,49 @@ class _Pending:
     answer: Any = None
     error: Exception | None = None
 
-
-def _settle(batch: Sequence[_Pending]) -> None:
-    """On the event loop. A caller that was cancelled has its answer dropped."""
-    for pending in batch:
-        if pending.caller.done():
-            continue
-        if pending.error is not None:
-            pending.caller.set_exception(pending.error)
+    def settle(self) -> None:
+        """On the event loop. A caller that was cancelled has its answer dropped."""
+        if self.caller.done():
+            return
+        if self.error is not None:
+            self.caller.set_exception(self.error)
         else:
-            pending.caller.set_result(pending.answer)
+            self.caller.set_result(self.answer)
 
 
-class SqliteWriter:
+_Queue = queue.SimpleQueue[_Pending | None]  # None: the end
+
+
+class SqliteThread:
     """Carries out work in the order in which it came. A caller that is cancelled stops waiting; its work is still done.
 
     Belongs to the event loop that :meth:`start` ran on.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], clock: Callable[[], float]) -> None:
-        """:param connect: called on the thread. :param clock: seconds since 1970; read once for each transaction."""
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        clock: Callable[[], float],
+        *,
+        outlives: SqliteThread | None = None,
+    ) -> None:
+        """:param connect: called on the thread. :param clock: seconds since 1970; read once for each transaction.
+        :param outlives: the file is closed after that thread closed it: only the last to close it tidies up, which two
+        at once would leave to each other.
+        """
         self._connect = connect
         self._clock = clock
-        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()  # None: the end
+        self._outlives = outlives
+        self._queue: _Queue = queue.SimpleQueue()
         self._held: _Pending | None = None  # taken from the queue, but not fit for the batch that was being gathered
+        self._unfinished: Counter[str | None] = Counter()
         self._thread: threading.Thread | None = None
         self._open = False
 
     async def start(self) -> None:
-        """:raises StoreUnavailable: as ``connect`` raised it."""
+        """:raises StoreUnfit, StoreUnavailable: as ``connect`` raised it."""
+        await self.aclose()  # what an earlier start left, when it failed or was cancelled
+        self._queue = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         opened: asyncio.Future[None] = self._loop.create_future()
@@ -63,31 +78,52 @@ class SqliteWriter:
             target=self._run, args=(opened, self._ended), name="connectors-sqlite", daemon=True
         )
         self._thread.start()
+        self._open = True
         try:
             await opened
         except asyncio.CancelledError:
-            self._queue.put(None)
+            self.end()
             raise
-        self._open = True
+        except Exception:
+            self._open = False
+            raise
 
     async def run(self, work: Work[T]) -> T:
         """:raises StoreUnavailable: the file cannot be read or written now, or the store is closed."""
         if not self._open:
             raise StoreUnavailable
         pending = _Pending(work, self._loop.create_future())
+        if work.writes:
+            self._unfinished[work.key] += 1
         self._queue.put(pending)
         answer: T = await pending.caller
         return answer
 
-    async def aclose(self) -> None:
-        """Close the file when all that was asked for is done."""
-        if self._thread is None:
-            return
+    def is_changing(self, key: str) -> bool:
+        """Whether something that was asked for, and is not done yet, may change what is kept under the key."""
+        return key in self._unfinished or None in self._unfinished
+
+    def end(self) -> None:
+        """Take no more work; the file is closed when all that was asked for is done."""
         if self._open:
             self._open = False
             self._queue.put(None)
+
+    async def aclose(self) -> None:
+        """:meth:`end`, and wait until the file is closed."""
+        if self._thread is None:
+            return
+        self.end()
         await self._ended.wait()
         self._thread.join()
+
+    def _settle(self, batch: Sequence[_Pending]) -> None:
+        for pending in batch:
+            if pending.work.writes:
+                self._unfinished[pending.work.key] -= 1
+                if not self._unfinished[pending.work.key]:
+                    del self._unfinished[pending.work.key]
+            pending.settle()
 
     # ------------------------------------------------------------------------------------------------------- the thread
 
@@ -95,11 +131,13 @@ class SqliteWriter:
         try:
             connection = self._connect()
         except Exception as error:  # noqa: BLE001 - raised by start()
-            self._tell(partial(_settle, [_Pending(_NOTHING, opened, error=error)]))
+            self._tell(_Pending(_NOTHING, opened, error=error).settle)
         else:
-            self._tell(partial(_settle, [_Pending(_NOTHING, opened)]))
+            self._tell(_Pending(_NOTHING, opened).settle)
             while batch := self._gather():
                 self._carry_out(connection, batch)
+            if self._outlives and self._outlives._thread:
+                self._outlives._thread.join()
             connection.close()
         self._tell(ended.set)
 
@@ -135,17 +173,21 @@ class SqliteWriter:
                 return
             for pending in batch:
                 pending.error = _for_caller(error)
-        self._tell(partial(_settle, batch))
+        self._tell(partial(self._settle, batch))
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Pending]) -> None:
-        # A transaction that may write takes the write lock at once: what it reads then stays true until it commits.
-        connection.execute("BEGIN IMMEDIATE" if any(pending.work.writes for pending in batch) else "BEGIN")
-        keys = [pending.work.key for pending in batch if pending.work.key is not None]
+        # What may write takes the write lock at once: what it reads then stays true until it commits. Lookups are one
+        # statement each, which is a transaction by itself.
+        writes = any(pending.work.writes for pending in batch)
+        if writes:
+            connection.execute("BEGIN IMMEDIATE")
+        keys = [pending.work.key for pending in batch if pending.work.key is not None and pending.work.reads_record]
         view = Batch(connection, keys, self._clock())
         for pending in batch:
             pending.answer = pending.work.do(view)
-        view.flush()
-        connection.execute("COMMIT")
+        if writes:
+            view.flush()
+            connection.execute("COMMIT")
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:
