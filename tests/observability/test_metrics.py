@@ -144,3 +144,12 @@ def test_openmetrics_is_written_where_it_is_asked_for() -> None:
     assert content_type.startswith("application/openmetrics-text")
     assert text.endswith(b"# EOF\n")
     assert "flyte_connector_requests_success_total{" in text.decode()
+
+
+def test_a_retry_that_the_budget_denied_is_counted_once_however_many_callers_joined() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, status="UNAVAILABLE", attempts=1, retry_denied=True))
+    metrics.observe(dataclasses.replace(OK, status="UNAVAILABLE", attempts=1, retry_denied=True, repeated=True))
+    metrics.observe(dataclasses.replace(OK, operation="get", shielded=True, attempts=1, retry_denied=True))
+    metrics.observe(dataclasses.replace(OK, status="UNAVAILABLE", attempts=4))
+    assert value(metrics, "flyte_connector_retries_denied_total", task_type="acme") == 2

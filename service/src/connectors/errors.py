@@ -42,6 +42,9 @@ class ConnectorError(Exception):
     """Whether this error, raised by ``create``, proves that the platform made no job. Only then may the key be used
     anew; after any other error the next try looks for the job first."""
 
+    retry_denied: bool = False
+    """Set by the engine: the call would have been made again, but its connector's retry budget was spent."""
+
     def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
         """:param message: for the caller. :param retry_after: seconds that the platform asked to be left alone, 0 or
         more.

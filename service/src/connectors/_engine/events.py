@@ -35,6 +35,8 @@ class CallEvent:
     phase: Phase | None = None
     attempts: int = 0
     """How often the connector was called."""
+    retry_denied: bool = False
+    """Whether it would have been called again, were there anything left of its retry budget."""
     key: str = ""
     """The idempotency key."""
     repeated: bool = False

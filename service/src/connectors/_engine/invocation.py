@@ -13,6 +13,7 @@ from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
 from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
+from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors._registry import Registered
 from connectors.context import Context
 from connectors.errors import ConnectorError, DeadlineExceeded
@@ -35,6 +36,7 @@ class Invoker:
         self._http = http
         self._sources = tuple(sources)
         self._running: set[asyncio.Task[_Outcome]] = set()
+        self._budgets: dict[str, RetryBudget] = {}
         self._pools = BlockingPools(lambda task_type: options.limits_for(task_type).threads)
 
     def context(
@@ -79,22 +81,34 @@ class Invoker:
         :raises ConnectorError: the last try's. A try that outlasts the context's deadline is DeadlineExceeded; anything
             that the connector does not declare is a ConnectorBug.
         """
+        limits = self._options.limits_for(registered.category.name)
+        budget = self._budgets.setdefault(registered.category.name, RetryBudget(limits.retry_budget))
+        last: ConnectorError | None = None
 
         async def once() -> Any:
+            nonlocal last
             try:
                 answer = await self._once(registered, operation, ctx, args, options)
             except ConnectorError as error:
+                last = error
                 on_attempt(error)
                 raise
             on_attempt(None)
             return answer
 
+        def may_retry() -> bool:
+            allowed = budget.take(leave=share_left_by(operation))
+            if last is not None:
+                last.retry_denied = not allowed
+            return allowed
+
         return await retrying(
             once,
-            attempts=self._options.limits_for(registered.category.name).attempts,
+            attempts=limits.attempts,
             until=retry_until,
             initial=self._options.retry_initial,
             longest=self._options.retry_max,
+            may_retry=may_retry,
         )
 
     async def _once(

@@ -91,6 +91,7 @@ class Recorder:
                     error_id=fault.error_id if isinstance(fault, ConnectorBug) else "",
                     phase=call.phase,
                     attempts=call.attempts,
+                    retry_denied=fault.retry_denied if fault else False,
                     key=call.key,
                     repeated=call.repeated,
                     mismatch=call.mismatch,

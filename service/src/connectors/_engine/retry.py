@@ -17,14 +17,20 @@ T = TypeVar("T")
 
 
 async def retrying(
-    call: Callable[[], Awaitable[T]], *, attempts: int, until: Callable[[], float], initial: float, longest: float
+    call: Callable[[], Awaitable[T]],
+    *,
+    attempts: int,
+    until: Callable[[], float],
+    initial: float,
+    longest: float,
+    may_retry: Callable[[], bool] = lambda: True,
 ) -> T:
     """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
 
-    :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start.
-    :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but
-        one that
-        the platform asked for.
+    :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start:
+        where the pause would end after it, the loop ends at once. :param initial: seconds; the first pause is a random
+        time up to it. :param longest: seconds; bounds every pause but one that the platform asked for.
+    :param may_retry: asked once before each retry that nothing else stands against.
     """
     clock = asyncio.get_running_loop().time
     jitter = wait_random_exponential(multiplier=initial, max=longest)
@@ -36,7 +42,7 @@ async def retrying(
         return asked + jitter(state)
 
     def stop(state: RetryCallState) -> bool:
-        return tried_enough(state) or clock() + state.upcoming_sleep >= until()
+        return tried_enough(state) or clock() + state.upcoming_sleep >= until() or not may_retry()
 
     loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
 

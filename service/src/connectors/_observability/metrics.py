@@ -57,6 +57,9 @@ class Metrics:
             registry=self.registry,
         )
         self._retries = self._counter("retries", "Tries of a call to a connector after the first.", call)
+        self._retries_denied = self._counter(
+            "retries_denied", "Calls that were not tried again because the retry budget was spent.", ["task_type"]
+        )
         self._repeats = self._counter("repeats", "Calls that were answered with an earlier call's result.", call)
         self._shielded = self._counter(
             "shielded", "Polls whose fault was hidden behind the job's last known phase.", ("task_type", "error")
@@ -105,6 +108,8 @@ class Metrics:
             self._repeats.labels(*call).inc()
         elif event.attempts > 1:  # a repeat reports the tries of the call that it joined: those are counted there
             self._retries.labels(*call).inc(event.attempts - 1)
+        if event.retry_denied and not event.repeated:
+            self._retries_denied.labels(event.task_type).inc()
 
     def rejected(self, method: str, reason: str) -> None:
         """Count a call that the transport refused.
