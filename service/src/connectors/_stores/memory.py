@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
@@ -36,7 +37,9 @@ class MemoryStore(RecordStore):
     """
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
-        """:param clock: seconds; the running event loop's where None."""
+        """:param clock: seconds since 1970; where None, the event loop's clock, which cannot be set back, begun at the
+        wall clock's time.
+        """
         self._clock = clock
         self._records: dict[str, Record] = {}  # the one that changed longest ago comes first
         self._jobs: defaultdict[str, set[str]] = defaultdict(set)
@@ -46,7 +49,10 @@ class MemoryStore(RecordStore):
         self._ends: list[tuple[float, str, Payload]] = []
 
     async def start(self) -> None:
-        self._clock = self._clock or asyncio.get_running_loop().time
+        if self._clock is None:
+            clock = asyncio.get_running_loop().time
+            began = time.time() - clock()
+            self._clock = lambda: began + clock()
 
     async def aclose(self) -> None:
         self._records.clear()
@@ -142,4 +148,4 @@ class MemoryStore(RecordStore):
                 yield record
 
     def _now(self) -> float:
-        return (self._clock or asyncio.get_running_loop().time)()
+        return (self._clock or time.time)()
