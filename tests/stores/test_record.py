@@ -179,7 +179,6 @@ LOST = replace(DONE, delivery=Delivery.LOST)
         (replace(LOST, asked_at=3.0, polled_at=3.0), Attention.IDLE, 3.0),
         (replace(DONE, deletion=Deletion.WANTED, delete_at=20.0), Attention.DELETE, 20.0),
         (replace(LOST, deletion=Deletion.WANTED, delete_at=20.0, terminal="SUCCEEDED"), Attention.DELETE, 20.0),
-        (replace(TRACKED, deletion=Deletion.WANTED, delete_at=20.0, set_aside=True), Attention.DELETE, 20.0),
         (replace(DONE, deletion=Deletion.WANTED, delete_at=20.0, adopted_by="k2"), Attention.DELETE, 20.0),
     ],
 )
@@ -199,6 +198,7 @@ def test_a_record_waits_for_attention_since(record: Record, attention: Attention
         replace(DONE, terminal="FAILED"),
         replace(LOST, terminal="FAILED"),
         replace(LOST, set_aside=True),
+        replace(DONE, deletion=Deletion.WANTED, set_aside=True),
         replace(TRACKED, state=State.UNKNOWN, set_aside=True),
         replace(DONE, adopted_by="k2"),
         replace(TRACKED, tracked=False),

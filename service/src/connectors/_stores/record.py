@@ -119,7 +119,7 @@ class Record:
     adopted_by: str = ""
     """The key of the attempt that took this job over."""
     set_aside: bool = False
-    """Reported, or claimed by a person: never judged again."""
+    """Reported, or claimed by a person: never judged again. A deletion that is WANTED was given up."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Members that a newer release wrote."""
 
@@ -131,7 +131,7 @@ class Record:
     def attention(self) -> Attention:
         """What it waits for."""
         if self.deletion is Deletion.WANTED:
-            return Attention.DELETE
+            return Attention.NONE if self.set_aside else Attention.DELETE
         if not self.tracked or self.set_aside or self.adopted_by or self.terminal or self.deletion is Deletion.DONE:
             return Attention.NONE
         if self.state is State.DONE:

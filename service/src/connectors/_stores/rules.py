@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from connectors._stores.record import Deletion, Delivery, Record, State
+from connectors._stores.record import Attention, Deletion, Delivery, Record, State
 from connectors._stores.store import Claim, Store, job_of
 
 __all__ = ["RecordStore", "Rule"]
@@ -136,20 +136,31 @@ def _note(
 
 
 def _want_deletion(
-    record: Record | None, now: float, *, reason: str, job: Record | None
+    record: Record | None, now: float, *, reason: str, job: Record | None, still: Attention | None
 ) -> tuple[Record | None, Record | None]:
     if record is None:
-        if job is None:
+        if job is None or still is not None:
             return None, None
         record = _done(replace(_new(job, now), tracked=True), now, job.meta or b"", "")
-    if record.deletion is not Deletion.NONE:
+    given_up = record.deletion is Deletion.WANTED and record.set_aside
+    if (record.deletion is not Deletion.NONE and not given_up) or (
+        still is not None and record.attention() is not still
+    ):
         return record, record
-    wanted = replace(record, deletion=Deletion.WANTED, delete_at=now, reason=reason, changed=now)
+    wanted = replace(
+        record,
+        deletion=Deletion.WANTED,
+        delete_at=now,
+        delete_tries=0,
+        reason=reason,
+        set_aside=False,
+        changed=now,
+    )
     return wanted, wanted
 
 
 def _claim_deletion(record: Record | None, now: float, *, hold: float) -> tuple[Record | None, Record | None]:
-    if record is None or record.deletion is not Deletion.WANTED or record.delete_at > now:
+    if record is None or record.attention() is not Attention.DELETE or record.delete_at > now:
         return record, None
     held = replace(record, delete_at=now + hold, delete_tries=record.delete_tries + 1, changed=now)
     return held, held
@@ -161,9 +172,11 @@ def _note_deleted(record: Record | None, now: float) -> tuple[Record | None, Non
     return replace(record, deletion=Deletion.DONE, delete_at=0.0, changed=now), None
 
 
-def _set_aside(record: Record | None, now: float, *, reason: str, adopted_by: str) -> tuple[Record | None, bool]:
-    if record is None:
-        return None, False
+def _set_aside(
+    record: Record | None, now: float, *, reason: str, adopted_by: str, still: Attention | None
+) -> tuple[Record | None, bool]:
+    if record is None or (still is not None and record.attention() is not still):
+        return record, False
     adopted_by = adopted_by or record.adopted_by
     return replace(record, set_aside=True, reason=reason, adopted_by=adopted_by, changed=now), True
 
@@ -242,8 +255,10 @@ class RecordStore(Store):
             await self.advance(record.run, record.generation)  # a run's first record outlives its later ones
         return record
 
-    async def want_deletion(self, key: str, *, reason: str, job: Record | None = None) -> Record | None:
-        return await self._change(key, partial(_want_deletion, reason=reason, job=job))
+    async def want_deletion(
+        self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
+    ) -> Record | None:
+        return await self._change(key, partial(_want_deletion, reason=reason, job=job, still=still))
 
     async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
         return await self._change(key, partial(_claim_deletion, hold=hold))
@@ -251,8 +266,8 @@ class RecordStore(Store):
     async def note_deleted(self, key: str) -> None:
         await self._change(key, _note_deleted)
 
-    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "") -> bool:
-        return await self._change(key, partial(_set_aside, reason=reason, adopted_by=adopted_by))
+    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
+        return await self._change(key, partial(_set_aside, reason=reason, adopted_by=adopted_by, still=still))
 
     async def forget(self, key: str) -> bool:
         return await self._change(key, _forget)

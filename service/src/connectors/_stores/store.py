@@ -142,10 +142,15 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def want_deletion(self, key: str, *, reason: str, job: Record | None = None) -> Record | None:
-        """Remember that the job is to be cancelled. Where it is already, or was, nothing changes.
+    async def want_deletion(
+        self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
+    ) -> Record | None:
+        """Remember that the job is to be cancelled. Where it is already, or was, nothing changes; a deletion that was
+        given up is begun again.
 
         :param job: what is written where the key has no record: that of a job that this store never heard of.
+        :param still: what the record must wait for at this instant, or nothing changes. Whoever asks reads in the
+            answer whether it did.
         """
 
     @abstractmethod
@@ -159,9 +164,11 @@ class Store(ABC):
         """The job was cancelled, or is no more."""
 
     @abstractmethod
-    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "") -> bool:
-        """The record is not to be judged any more: it was reported, a person answers for it, or another attempt took
-        the job over. False where there is no such record.
+    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
+        """The record is not to be judged any more: it was reported, a person answers for it, its deletion was given up,
+        or another attempt took the job over. False where there is no such record.
+
+        :param still: what the record must wait for at this instant; else False, and no change.
         """
 
     @abstractmethod

@@ -212,8 +212,10 @@ class WatchedStore(Store):
     ) -> Record | None:
         return await self._watch(self._store.note(key, delivered=delivered, polled=polled, terminal=terminal))
 
-    async def want_deletion(self, key: str, *, reason: str, job: Record | None = None) -> Record | None:
-        return await self._watch(self._store.want_deletion(key, reason=reason, job=job))
+    async def want_deletion(
+        self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
+    ) -> Record | None:
+        return await self._watch(self._store.want_deletion(key, reason=reason, job=job, still=still))
 
     async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
         return await self._watch(self._store.claim_deletion(key, hold=hold))
@@ -221,8 +223,8 @@ class WatchedStore(Store):
     async def note_deleted(self, key: str) -> None:
         await self._watch(self._store.note_deleted(key))
 
-    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "") -> bool:
-        return await self._watch(self._store.set_aside(key, reason=reason, adopted_by=adopted_by))
+    async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
+        return await self._watch(self._store.set_aside(key, reason=reason, adopted_by=adopted_by, still=still))
 
     async def forget(self, key: str) -> bool:
         return await self._watch(self._store.forget(key))
