@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class _Selector(selectors.BaseSelector):
     def __init__(self) -> None:
         self._real = selectors.DefaultSelector()
         self.now = 0.0
+        self.in_threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._real.select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:
-            return self._real.select(None)  # only another thread can wake the loop now
+        if timeout is None or self.in_threads:
+            return self._real.select(None)  # another thread will wake the loop
         self.now += timeout
         return ready
 
@@ -40,7 +45,8 @@ class _Selector(selectors.BaseSelector):
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Give it to anyio's pytest plugin: ``("asyncio", {"loop_factory": VirtualTimeLoop})``. Not for tests with threads
-    or sockets whose other end needs real time."""
+    or sockets whose other end needs real time; both ends of a socket may be on this loop. While the loop's own executor
+    is at work, time stands still."""
 
     def __init__(self) -> None:
         self._virtual = _Selector()
@@ -48,3 +54,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        ended = super().run_in_executor(executor, func, *args)
+        self._virtual.in_threads += 1
+        ended.add_done_callback(self._left_its_thread)
+        return ended
+
+    def _left_its_thread(self, _: asyncio.Future[Any]) -> None:
+        self._virtual.in_threads -= 1

@@ -209,10 +209,10 @@ class Jobs:
         moments: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
         for row in self._rows.values():
             start, end = self._shown(row).occupied
-            moments[row.of.task] += [(start, 1), (end, -1)]
+            moments[row.of.task] += [(start, 1), (end, -1)] if start < end else []
         most: Counter[str] = Counter()
         for task, changes in moments.items():
-            running = 0
+            running, most[task] = 0, 1
             for _, change in sorted(changes):  # at one instant, an end comes before a start
                 running += change
                 most[task] = max(most[task], running)
