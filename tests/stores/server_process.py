@@ -19,6 +19,7 @@ def say(*words: object) -> None:
 
 async def hammer(store: SqliteStore, owner: str) -> None:
     """Reserves 300 keys in an order of its own, eight at a time; says which it was granted."""
+    await store.start()
     keys = [f"k{n}" for n in range(300)]
     random.Random(owner).shuffle(keys)
     say("ready")
@@ -37,6 +38,7 @@ async def hammer(store: SqliteStore, owner: str) -> None:
 
 async def hold(store: SqliteStore, owner: str) -> None:
     """Completes one key, reserves another for half a second, then waits to be killed."""
+    await store.start()
     await store.reserve("done", owner=owner, lease=60.0, task_type="t")
     await store.complete("done", owner=owner, meta=b"job")
     claim = await store.reserve("held", owner=owner, lease=0.5, task_type="t")
@@ -46,6 +48,7 @@ async def hold(store: SqliteStore, owner: str) -> None:
 
 async def fill(store: SqliteStore, owner: str) -> None:
     """Writes until the disk is full, here: no file of this process may grow on. Then there is room again."""
+    await store.start()
     await store.reserve("k", owner=owner, lease=60.0, task_type="t")
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, most))
@@ -59,11 +62,23 @@ async def fill(store: SqliteStore, owner: str) -> None:
     say("completed", await store.complete("k", owner=owner, meta=b"job"))
 
 
+async def start(store: SqliteStore, owner: str) -> None:
+    """Starts while the disk has no room at all, here: no file of this process may grow. Then there is room again."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    try:
+        await store.start()
+    except StoreUnavailable as error:
+        say("full:", error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    await store.start()
+    say("started", await store.find("k"))
+
+
 async def main() -> None:
     role, path, owner = sys.argv[1:]
     store = SqliteStore(Path(path))
-    await store.start()
-    await {"hammer": hammer, "hold": hold, "fill": fill}[role](store, owner)
+    await {"hammer": hammer, "hold": hold, "fill": fill, "start": start}[role](store, owner)
     await store.aclose()
 
 

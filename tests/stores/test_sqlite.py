@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from connectors._stores import Claim, Record, State, StoreUnavailable
-from connectors._stores.sqlite import SqliteStore
+from connectors._stores import Attention, Claim, State, StoreUnavailable, StoreUnfit, job_of
+from connectors._stores.sqlite import PAGE, SqliteStore
 from connectors._stores.sqlite_batch import LIMIT, LOOKUPS
-from connectors._stores.sqlite_file import MIGRATIONS, open_database
+from connectors._stores.sqlite_file import open_database
 
 pytestmark = pytest.mark.anyio
 
@@ -69,10 +69,13 @@ async def test_records_and_payloads_outlive_the_server(path: Path) -> None:
     await reserve(before)
     await before.complete("k", owner="a", meta=b"job")
     await before.save("k", "result", b"bytes", ttl=60.0)
+    kept = await before.find("k")
     await before.aclose()
     after = SqliteStore(path)
     await after.start()
-    assert await after.find("k") == Record("k", "bigquery", State.DONE, meta=b"job")
+    assert await after.find("k") == kept
+    assert kept
+    assert (kept.state, kept.meta) == (State.DONE, b"job")
     assert await after.load("k", "result") == b"bytes"
     await after.aclose()
 
@@ -81,11 +84,6 @@ def test_every_commit_is_synced_to_a_write_ahead_log(path: Path) -> None:
     with closing(open_database(path, busy_timeout=1.0)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-
-
-def test_a_new_file_has_the_newest_schema(path: Path) -> None:
-    with closing(open_database(path, busy_timeout=1.0)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
 
 
 def garbage(path: Path) -> Path:
@@ -160,19 +158,19 @@ def unfit(request: pytest.FixtureRequest, path: Path) -> Path:
 async def test_an_unfit_file_is_refused_at_start_in_one_sentence_and_left_as_it_was(unfit: Path, words: str) -> None:
     before = content(unfit)
     store = SqliteStore(unfit)
-    with pytest.raises(StoreUnavailable) as raised:
+    with pytest.raises(StoreUnfit) as raised:
         await store.start()
+    await store.aclose()
     assert words in raised.value.message
     assert str(unfit) in raised.value.message
     assert "\n" not in raised.value.message
-    await store.aclose()
     assert content(unfit) == before
     assert store_threads() == []
 
 
 async def test_a_store_that_could_not_be_opened_can_be_started_again(path: Path) -> None:
     store = SqliteStore(garbage(path))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnfit):
         await store.start()
     await anyio.Path(path).unlink()
     await store.start()
@@ -180,7 +178,7 @@ async def test_a_store_that_could_not_be_opened_can_be_started_again(path: Path)
     await store.aclose()
 
 
-async def test_no_lookup_reads_a_whole_table(store: SqliteStore, path: Path) -> None:
+async def test_no_lookup_reads_a_whole_table_or_sorts_what_it_found(store: SqliteStore, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         for statement in LOOKUPS:
             values = ["1"] * statement.count("?")
@@ -188,6 +186,22 @@ async def test_no_lookup_reads_a_whole_table(store: SqliteStore, path: Path) -> 
             steps = [step for step in plan if "records" in step or "payloads" in step]
             assert steps
             assert all(step.startswith("SEARCH") and "USING" in step for step in steps), (statement, plan)
+            assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [("job = ?", "records_by_job"), ("attention = ?", "records_by_attention"), ("tracked", "records_tracked")],
+)
+async def test_a_lookup_reads_the_index_of_those_records_alone_that_it_is_after(
+    store: SqliteStore, path: Path, statement: str, index: str
+) -> None:
+    lookups = [lookup for lookup in LOOKUPS if statement in lookup]
+    assert lookups
+    with closing(sqlite3.connect(path)) as connection:
+        for lookup in lookups:
+            plan = list(connection.execute(f"EXPLAIN QUERY PLAN {lookup}", ["1"] * lookup.count("?")))
+            assert any(f"SEARCH records USING INDEX {index} " in row[3] for row in plan), plan
 
 
 # ---------------------------------------------------------------------------------------------------------- unavailable
@@ -203,7 +217,9 @@ async def test_while_the_file_stays_locked_changes_are_refused_and_reads_go_on(s
         ):
             with pytest.raises(StoreUnavailable, match=r"^The idempotency store cannot be reached$"):
                 await change
-        assert await store.find("k") == Record("k", "bigquery", State.RESERVED)
+        record = await store.find("k")
+        assert record
+        assert record.state is State.RESERVED
     assert await store.complete("k", owner="a", meta=b"job")
     assert await store.find("other") is None
 
@@ -259,7 +275,9 @@ async def test_a_cancelled_callers_change_is_carried_out_all_the_same(patient: S
         with pytest.raises(asyncio.CancelledError):
             await change
     assert await patient.complete("k", owner="a", meta=b"job")
-    assert await patient.find("k") == Record("k", "bigquery", State.DONE, meta=b"job")
+    record = await patient.find("k")
+    assert record
+    assert record.meta == b"job"
 
 
 async def test_closing_finishes_what_was_asked_and_ends_the_thread(path: Path) -> None:
@@ -311,6 +329,76 @@ async def test_an_operation_that_cannot_be_written_spoils_no_other(patient: Sqli
     first, one, bad, two = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(bad, UnicodeEncodeError)
     assert [isinstance(claim, Claim) and claim.mine for claim in (first, one, two)] == [True, True, True]
+
+
+# --------------------------------------------------------------------------------------------------------- the lookups
+
+
+async def job(store: SqliteStore, key: str, *, meta: bytes = b"job") -> None:
+    await store.reserve(key, owner="a", lease=60.0, task_type="bigquery", subject={"project": "p"})
+    await store.complete(key, owner="a", meta=meta)
+
+
+async def test_no_lookup_waits_for_changes_that_wait_for_a_lock(patient: SqliteStore, path: Path) -> None:
+    await job(patient, "k")
+    await patient.save("k", "result", b"bytes", ttl=60.0)
+    with locked(path):
+        changes = [asyncio.ensure_future(reserve(patient, f"other {n}")) for n in range(1_000)]
+        await asyncio.sleep(0)
+        with anyio.fail_after(10):
+            record = await patient.find("k")
+            assert record is not None
+            assert await patient.find_job(job_of("bigquery", 0, b"job")) == record
+            assert await patient.waiting(Attention.IDLE, older_than=0.0) == [record]
+            assert [each async for each in patient.records()] == [record]
+            assert await patient.load("k", "result") == b"bytes"
+            assert await patient.now() >= record.changed
+        assert not any(change.done() for change in changes)
+    assert all(claim.mine for claim in await asyncio.gather(*changes))
+
+
+async def test_a_lookup_by_key_sees_what_was_asked_to_be_done_to_it_before(patient: SqliteStore, path: Path) -> None:
+    await reserve(patient)
+    with locked(path):
+        completed = asyncio.ensure_future(patient.complete("k", owner="a", meta=b"job"))
+        saved = asyncio.ensure_future(patient.save("k", "result", b"bytes", ttl=60.0))
+        await asyncio.sleep(0)
+        found, loaded = asyncio.ensure_future(patient.find("k")), asyncio.ensure_future(patient.load("k", "result"))
+        await asyncio.sleep(0)
+    record = await found
+    assert record
+    assert record.state is State.DONE
+    assert await loaded == b"bytes"
+    await asyncio.gather(completed, saved)
+
+
+async def test_a_walk_over_the_records_keeps_no_transaction_open(store: SqliteStore, path: Path) -> None:
+    for n in range(3):
+        await job(store, f"k{n}")
+    walk = store.records()
+    await anext(walk)
+    with closing(sqlite3.connect(path)) as other:  # which resets the log only where nobody still reads it
+        busy, *_ = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert busy == 0
+    assert len([record async for record in walk]) == 2
+
+
+async def test_a_walk_goes_over_all_pages_and_leaves_locks_out(store: SqliteStore) -> None:
+    keys = ["", *(f"k{n:04}" for n in range(2 * PAGE))]
+    await asyncio.gather(*(job(store, key) for key in keys), *(reserve(store, f"{key}/lock") for key in keys))
+    assert [record.key async for record in store.records()] == keys
+
+
+async def test_a_walk_goes_on_behind_records_that_are_forgotten_meanwhile(store: SqliteStore) -> None:
+    keys = [f"k{n:04}" for n in range(PAGE + 10)]
+    await asyncio.gather(*(job(store, key) for key in keys))
+    walk = store.records()
+    assert (await anext(walk)).key == keys[0]
+    await asyncio.gather(*(store.forget(key) for key in keys[: PAGE + 5]))
+    assert [record.key async for record in walk][-5:] == keys[-5:]
+
+
+# ----------------------------------------------------------------------------------------------------- its transactions
 
 
 def commits(path: Path) -> int:

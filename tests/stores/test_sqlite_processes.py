@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from connectors._stores import Record, State
+from connectors._stores import State
 from connectors._stores.sqlite import SqliteStore
 
 PROGRAM = Path(__file__).with_name("server_process.py")
@@ -77,7 +77,9 @@ async def test_a_killed_servers_reservation_goes_to_another_when_the_lease_ran_o
 async def test_what_a_server_completed_before_it_was_killed_is_done(killed: Path) -> None:
     store = SqliteStore(killed)
     await store.start()
-    assert await store.find("done") == Record("done", "t", State.DONE, meta=b"job")
+    record = await store.find("done")
+    assert record
+    assert (record.state, record.meta) == (State.DONE, b"job")
     await store.aclose()
 
 
@@ -85,4 +87,13 @@ def test_a_full_disk_makes_the_store_unavailable_until_there_is_room_and_loses_n
     with server("fill", tmp_path / "store.db", "a") as process:
         said, _ = process.communicate(timeout=60)
     assert said.splitlines() == ["full: The idempotency store cannot be reached", "found True", "completed True"]
+    assert process.returncode == 0
+
+
+def test_a_store_that_starts_on_a_full_disk_is_unavailable_and_starts_when_there_is_room(tmp_path: Path) -> None:
+    with server("start", tmp_path / "store.db", "a") as process:
+        said, _ = process.communicate(timeout=60)
+    full, started = said.splitlines()
+    assert full.startswith(f"full: the SQLite store {tmp_path / 'store.db'} cannot be opened: ")
+    assert started == "started None"
     assert process.returncode == 0

@@ -49,6 +49,8 @@ def open_database(path: Path, *, busy_timeout: float, lookups_only: bool = False
     while True:
         try:
             return _connect(path, busy_timeout, lookups_only)
+        except ValueError as error:
+            raise StoreUnfit(f"{path} holds what is no record of this service: {error}") from error
         except sqlite3.Error as error:
             code = _code(error)
             # SQLite does not wait by itself while two processes switch a new file to WAL.

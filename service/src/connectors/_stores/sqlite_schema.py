@@ -95,7 +95,7 @@ MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] =
         "DROP TABLE records_1",
         # Partial: most records are over, and are locks or wait for nothing. Each entry is a page more to be written.
         "CREATE INDEX records_tracked ON records (key) WHERE tracked",
-        "CREATE INDEX records_by_job ON records (job) WHERE job <> ''",
+        "CREATE INDEX records_by_job ON records (job, changed) WHERE job <> ''",
         "CREATE INDEX records_by_attention ON records (attention, since) WHERE attention <> ''",
         "CREATE INDEX records_by_change ON records (changed)",
     ),
