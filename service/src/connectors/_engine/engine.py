@@ -20,6 +20,7 @@ from connectors._engine.fingerprint import fingerprint_of
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
 from connectors._engine.invocation import Invoker, now
+from connectors._engine.marks import Marks
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
 from connectors._engine.recorder import Call, Recorder
@@ -43,6 +44,7 @@ __all__ = ["Engine"]
 log = logging.getLogger("connectors.engine")
 T = TypeVar("T")
 _SWEEP_STEP, _SWEEP_PAUSE = 1_000, 0.05  # records at a time, seconds between: other work goes on meanwhile
+_LAST_MARKS = 2.0  # seconds for what is still to be written down when the server ends
 _SWEEP_EVERY = 60.0  # seconds, and up to as much again: servers that share a store take turns by chance
 
 
@@ -79,6 +81,7 @@ class Engine:
         self._invoker = Invoker(self._options, http, sources)
         self._admission = Admission(self._options)
         self._shield = Shield()
+        self._marks = Marks(store)
         self._recorder = Recorder(observers, frozenset(item.category.name for item in registry))
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
@@ -107,11 +110,14 @@ class Engine:
             options=self._options,
         )
         self._tasks.start_soon(self._sweep)
+        self._tasks.start_soon(self._marks.run)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with anyio.move_on_after(_LAST_MARKS, shield=True):
+            await self._marks.flush()
         # the caller's own error is not handed on: the task group would wrap it in a group
         self._tasks.cancel_scope.cancel()
         await self._stack.aclose()
@@ -156,6 +162,7 @@ class Engine:
             call.key = run_of(request, self._options.key_namespace).key
             key = sync_key(request.category.name, call.key)
             flight = await self._join(self._sync, registered, request, call, key)
+            self._sync.when_given(request.caller, key)
             resource = await self._answer_of(flight, call, self._answer_by(request.caller))
             call.phase = resource.phase
             return resource
