@@ -78,6 +78,10 @@ class Flight(Generic[T]):
             raise self._error
         return self._answer
 
+    async def wait_ended(self) -> None:
+        """Wait until it is over, whatever comes of it."""
+        await self._done.wait()
+
     @property
     def answer(self) -> T | None:
         """What came of it; None while it is under way, and where it failed."""
@@ -145,11 +149,12 @@ class Flights(Generic[T]):
             if not self._flights:
                 self._idle.set()
 
-    def cancel(self, key: str) -> None:
-        """End the key's work, where there is any."""
-        scope = self._scopes.get(key)
-        if scope is not None:
-            scope.cancel()
+    async def cancel(self, key: str) -> None:
+        """End the key's work, where there is any; returns when it has ended."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            self._scopes[key].cancel()
+            await flight.wait_ended()
 
     async def join(self) -> None:
         """Wait until nothing is under way."""

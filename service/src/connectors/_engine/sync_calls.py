@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from anyio.abc import TaskGroup
@@ -25,7 +26,7 @@ from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
 from connectors._engine.retry import retrying
 from connectors._engine.work import Work
 from connectors._registry import Registered
-from connectors._stores.store import Store, StoreUnavailable
+from connectors._stores import Payload, Store, StoreUnavailable
 from connectors.connector import ResourceMeta
 from connectors.errors import Conflict, ConnectorError, InvalidRequest
 from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskTemplate
@@ -35,6 +36,8 @@ __all__ = ["SyncCalls", "SyncJob", "sync_key"]
 T = TypeVar("T")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STORE_PATIENCE, _STORE_TRIES = 60.0, 20  # seconds, and tries, for a store that is out of reach
+
+_OF_A_RUN: tuple[Payload, ...] = ("result", "given")
 
 log = logging.getLogger("connectors.engine")
 
@@ -66,6 +69,7 @@ class SyncCalls:
         self._admission = admission
         self._forms = forms
         self._options = options
+        self._tasks = tasks
         self.flights: Flights[Resource] = Flights(tasks)
 
     def start(self, work: Work) -> Flight[Resource]:
@@ -75,7 +79,7 @@ class SyncCalls:
     async def _once(self, flight: Flight[Resource], work: Work) -> Resource:
         await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
         try:
-            stored = await self._result(work)
+            stored = await self._result_of_this_run(work)
             if stored is not None:
                 flight.repeated = True
                 return stored
@@ -123,6 +127,7 @@ class SyncCalls:
             return running
         stored = await self._store.load(key, "result")
         if stored is not None:
+            self.when_given(caller, key)
             return self._forms.decode_result(_opened(stored)[1])
         try:
             slot = await self._admission.enter(task_type, until=until)
@@ -147,15 +152,46 @@ class SyncCalls:
         if await self._store.load(key, "result") is None:
             aborted = _sealed("", self._forms.encode_result(Resource(Phase.ABORTED, "deleted")))
             await self._store.save(key, "result", aborted, ttl=self._options.result_ttl)
+            await self._store.save(key, "given", b"", ttl=self._options.result_ttl)
         await self._store.drop(key, "request")
-        self.flights.cancel(key)
+        await self.flights.cancel(key)
+
+    def when_given(self, caller: Caller, key: str) -> None:
+        """Have it written down, once the caller has its result: some time after that, the same request is a new run."""
+
+        def answered(delivered: bool) -> None:
+            if delivered:
+                self._tasks.start_soon(self._note_given, key)
+
+        if caller.on_answered is not None:
+            caller.on_answered(answered)
+
+    async def _note_given(self, key: str) -> None:
+        try:
+            if await self._store.load(key, "given") is None:
+                await self._store.save(key, "fresh", b"", ttl=self._options.rerun_after)
+                await self._store.save(key, "given", b"", ttl=self._options.result_ttl)
+        except StoreUnavailable as error:
+            log.debug("that the result of %s was given could not be written down: %s", key, error)
+
+    async def _result_of_this_run(self, work: Work) -> Resource | None:
+        """The stored result, unless it is an earlier run's: given long enough ago, or of a call that was deleted."""
+        result = await self._result(work)
+        if result is None or work.fingerprint:  # a key that the caller chose names one call for good
+            return result
+        given = await self._persist(lambda: self._store.load(work.key, "given"))
+        if given is None or await self._persist(lambda: self._store.load(work.key, "fresh")) is not None:
+            return result
+        for kind in _OF_A_RUN:
+            await self._persist(partial(self._store.drop, work.key, kind))
+        return None
 
     async def _run_job(self, flight: Flight[Resource], work: Work) -> Resource:
         claim = await self._reservations.claim(work)
         if not claim.mine:
             return Resource(Phase.RUNNING)  # another server is at work on it
         try:
-            stored = await self._result(work)
+            stored = await self._result_of_this_run(work)
             if stored is not None:
                 return stored
             ttl = self._options.do_timeout + self._options.result_ttl
