@@ -119,6 +119,18 @@ def test_calls_under_way_are_read_when_they_are_asked_for() -> None:
     assert value(metrics, "flyte_connector_in_flight", task_type="acme", operation="get") == 5
 
 
+def test_whether_the_store_is_in_reach_is_read_when_it_is_asked_for() -> None:
+    metrics, outages = Metrics(version="1"), list[str]()
+    metrics.show_store(lambda: len(outages) % 2 == 0, lambda: len(outages))
+    assert value(metrics, "flyte_connector_store_up") == 1
+    assert value(metrics, "flyte_connector_store_outages_total") == 0
+    outages.append("one")
+    assert value(metrics, "flyte_connector_store_up") == 0
+    assert value(metrics, "flyte_connector_store_outages_total") == 1
+    found = kinds(metrics)
+    assert (found["flyte_connector_store_up"], found["flyte_connector_store_outages_total"]) == ("gauge", "counter")
+
+
 def test_the_build_and_the_process_are_described() -> None:
     names = {name for name, _ in scrape(Metrics(version="1.2.3"))}
     assert {"flyte_connector_build_info", "process_resident_memory_bytes", "python_gc_collections_total"} <= names

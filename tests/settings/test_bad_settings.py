@@ -39,6 +39,9 @@ def problems(**flags: object) -> tuple[str, ...]:
         ("log_format", "xml", "--log-format: must be 'console' or 'json', not 'xml'"),
         ("log_level", "loud", "--log-level: must be 'debug', 'info', 'warning' or 'error', not 'loud'"),
         ("connector_attempts", "0", "--connector-attempts: must be greater than or equal to 1, not '0'"),
+        ("connector_retry_budget", "-1", "--connector-retry-budget: must be greater than or equal to 0, not '-1'"),
+        ("orphan_after", "0", "--orphan-after: must be greater than 0, not '0'"),
+        ("unpolled_after", "2h", "--unpolled-after: must be a number, not '2h'"),
         ("host", "", "--host: must name an address; 0.0.0.0 is every interface, not ''"),
         ("metrics_host", " ", "--metrics-host: must name an address; 0.0.0.0 is every interface, not ' '"),
         ("max_message_bytes", "4MB", "--max-message-bytes: must be a whole number, not '4MB'"),
@@ -71,6 +74,10 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "[connectors.acme]\nqueue = -1",
             "[connectors.acme] queue in c.toml: must be greater than or equal to 0, not -1",
+        ),
+        (
+            "[connectors.acme]\nretry_budget = inf",
+            "[connectors.acme] retry_budget in c.toml: must be a finite number, not inf",
         ),
         (
             "[connectors.acme]\nconcurency = 1",

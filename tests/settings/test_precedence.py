@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from connectors._engine.options import EngineOptions
 from connectors._registry import PluginSetting
 from connectors._settings import Settings, load, notices, plugin_settings
 
@@ -44,6 +45,9 @@ FIELDS = [
     ),
     ("key_namespace", "a", "b", 'key_namespace = "c"', ("a", "b", "c", "")),
     ("connector_attempts", "1", "2", "connector_attempts = 3", (1, 2, 3, 4)),
+    ("connector_retry_budget", "0", "2.5", "connector_retry_budget = 3", (0, 2.5, 3, 10)),
+    ("cancel_unpolled", True, "1", "cancel-unpolled = true", (True, True, True, False)),
+    ("fail_after_fault", "60", "61", "fail_after_fault = 62", (60, 61, 62, 0)),
 ]
 
 
@@ -102,11 +106,11 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_limits_of_a_connector_replace_the_general_ones_where_they_are_given() -> None:
-    write("connector_threads = 3\n[connectors.acme]\nconcurrency = 7\nqueue = 0\n")
+    write("connector_threads = 3\n[connectors.acme]\nconcurrency = 7\nqueue = 0\nretry_budget = 0\n")
     options = load().engine_options()
     acme, other = options.limits_for("acme"), options.limits_for("other")
-    assert (acme.concurrency, acme.queue, acme.threads, acme.attempts) == (7, 0, 3, 4)
-    assert (other.concurrency, other.queue, other.threads) == (256, 1024, 3)
+    assert (acme.concurrency, acme.queue, acme.threads, acme.attempts, acme.retry_budget) == (7, 0, 3, 4, 0)
+    assert (other.concurrency, other.queue, other.threads, other.retry_budget) == (256, 1024, 3, 10)
 
 
 def test_the_engines_options_are_the_settings() -> None:
@@ -124,6 +128,12 @@ def test_the_engines_options_are_the_settings() -> None:
         "result_ttl": "7",
         "result_max_bytes": "8",
         "store_retention": "9",
+        "rerun_after": "0",
+        "orphan_after": "12",
+        "unpolled_after": "13",
+        "cancel_unpolled": True,
+        "fail_after_fault": "14",
+        "connector_retry_budget": "0.5",
     }
     options = load(flags).engine_options()
     assert options.key_namespace == "blue"
@@ -132,6 +142,13 @@ def test_the_engines_options_are_the_settings() -> None:
     assert (options.create_timeout, options.do_timeout, options.lease) == (3, 4, 5)
     assert (options.retry_initial, options.retry_max) == (0.5, 6)
     assert (options.result_ttl, options.result_max_bytes, options.store_retention) == (7, 8, 9)
+    assert (options.rerun_after, options.orphan_after, options.unpolled_after) == (0, 12, 13)
+    assert (options.cancel_unpolled, options.fail_after_fault) == (True, 14)
+    assert options.limits.retry_budget == 0.5
+
+
+def test_what_is_not_set_is_as_the_engine_has_it() -> None:
+    assert load().engine_options() == EngineOptions()
 
 
 def test_a_plugins_settings_come_from_the_environment_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

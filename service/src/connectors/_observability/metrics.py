@@ -22,7 +22,7 @@ from prometheus_client import (
     Summary,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
@@ -130,6 +130,12 @@ class Metrics:
         """
         self.registry.register(_InFlightCollector(calls))
 
+    def show_store(self, is_up: Callable[[], bool], outages: Callable[[], int]) -> None:
+        """Have ``flyte_connector_store_up`` and ``flyte_connector_store_outages_total`` read whenever they are asked
+        for.
+        """
+        self.registry.register(_StoreCollector(is_up, outages))
+
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics as text, in the format that an ``Accept`` header asks for, and its content type."""
         try:
@@ -149,3 +155,17 @@ class _InFlightCollector(Collector):
         for call, count in sorted(self._calls().items()):
             family.add_metric(list(call), count)
         yield family
+
+
+class _StoreCollector(Collector):
+    def __init__(self, is_up: Callable[[], bool], outages: Callable[[], int]) -> None:
+        self._is_up = is_up
+        self._outages = outages
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "flyte_connector_store_up", "1 while the idempotency store is in reach, else 0.", value=int(self._is_up())
+        )
+        yield CounterMetricFamily(
+            "flyte_connector_store_outages", "How often the idempotency store went out of reach.", value=self._outages()
+        )

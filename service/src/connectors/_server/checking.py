@@ -38,12 +38,7 @@ def check(settings: Settings) -> Sequence[Finding]:
     findings += [Finding(f"plugin {failure.plugin}", str(failure), is_fault=True) for failure in registry.failures]
     if not len(registry):
         findings.append(Finding("plugins", nothing_served(settings, registry), is_fault=True))
-    try:
-        asyncio.run(_open_and_close(settings.store))
-    except StartError as error:
-        findings.append(Finding("store", str(error), is_fault=True))
-    else:
-        findings.append(Finding("store", "can be opened"))
+    findings.append(asyncio.run(_open_and_close(settings.store)))
     return findings
 
 
@@ -54,6 +49,14 @@ async def _start_and_close(registry: Registry) -> Registry:
     return started
 
 
-async def _open_and_close(url: str) -> None:
-    store = await start_store(url)
+async def _open_and_close(url: str) -> Finding:
+    try:
+        store = await start_store(url)
+    except StartError as error:
+        return Finding("store", str(error), is_fault=True)
+    fault = store.fault
     await store.aclose()
+    if fault:
+        text = f"--store: {fault}; a server would start all the same, and wait for it"
+        return Finding("store", text, is_fault=True)
+    return Finding("store", "can be opened")

@@ -29,6 +29,7 @@ from connectors._server.starting import (
     version,
 )
 from connectors._settings import Settings
+from connectors._stores.watched import WatchedStore
 from connectors._wire.health import Health
 from connectors._wire.routes import SERVICES, routes
 from connectors._wire.status import Status
@@ -61,6 +62,7 @@ class Server:
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
+        self._store: WatchedStore
         self._health: Health
         self._engine: Engine
         self._grpc: GrpcServer
@@ -80,16 +82,17 @@ class Server:
             host_flag="--metrics-host" if settings.metrics_host else "--host",
             port_flag="--metrics-port",
         )
-        store = await start_store(settings.store)
-        stack.push_async_callback(store.aclose)
+        self._store = await start_store(settings.store)
+        stack.push_async_callback(self._store.aclose)
         in_use = store_in_use(settings.store)
         log.info("idempotency records are in %s", in_use, extra={"fields": {"event": "store", "store": in_use}})
+        self._metrics.show_store(lambda: self._store.down_since is None, lambda: self._store.outages)
         http = await stack.enter_async_context(HttpClient(user_agent=f"connectors/{version()}"))
         registry = await self._start_connectors(http)
         self._engine = await stack.enter_async_context(
             Engine(
                 registry,
-                store,
+                self._store,
                 http,
                 MessageForms(),
                 options=settings.engine_options(),
@@ -166,10 +169,19 @@ class Server:
             return text("ok")
 
         def ready(_: Mapping[str, str]) -> Answer:
-            is_ready = self._state == "ready"
-            return text(self._state, HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE)
+            if self._state != "ready":
+                return text(self._state, HTTPStatus.SERVICE_UNAVAILABLE)
+            return text(self._degraded() or self._state)
 
         return {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}
+
+    def _degraded(self) -> str:
+        """What does not work, if anything: the server goes on without, and is not to be replaced for it."""
+        since = self._store.down_since
+        if since is None:
+            return ""
+        seconds = asyncio.get_running_loop().time() - since
+        return f"degraded: the idempotency store is out of reach for {seconds:.0f} s"
 
 
 def _refuse(settings: Settings, failures: Sequence[LoadFailure]) -> None:

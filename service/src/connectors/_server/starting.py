@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -14,7 +15,8 @@ import importlib_metadata
 
 from connectors._registry import LoadFailure, Registered, Registry, describe, one_line
 from connectors._settings import address
-from connectors._stores import Store, StoreUnavailable, open_store
+from connectors._stores import StoreUnfit, open_store
+from connectors._stores.watched import WatchedStore
 from connectors.http import HttpClient
 from connectors.models import TaskCategory
 
@@ -36,6 +38,9 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for a connector's ``aclose()``, where there is time."""
 _OF_THE_HOST = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, None})
 """Errors at binding that another port would not mend. asyncio gives no number where the host is not this machine."""
+_HOST = r"(\[[\da-fA-F:.]+\]|[\w.%-]*)(:\d+)?"
+_PLACE = re.compile(rf"{_HOST}(,{_HOST})*(/[\w.%-]*)?", re.ASCII)
+"""Where a store's server is and which of its databases is meant: what a URL says beside credentials and options."""
 
 
 class StartError(Exception):
@@ -88,29 +93,34 @@ async def _close(item: Registered, within: float) -> None:
         log.exception("the connector of %s did not close", item.category)
 
 
-async def start_store(url: str) -> Store:
-    """Open the idempotency store.
+async def start_store(url: str) -> WatchedStore:
+    """Open the idempotency store. One that is out of reach now is no error: it is looked for from here on.
 
-    :raises StartError: the URL names none, or the store cannot be opened. The URL is not repeated: it may hold a
+    :raises StartError: the URL names none, or the store cannot be used. The URL is not repeated: it may hold a
     password.
     """
     try:
-        store = open_store(url)
-        await store.start()
+        store = WatchedStore(open_store(url))
     except ValueError as error:
         raise StartError(f"--store: {error}") from error
-    except StoreUnavailable as error:
+    try:
+        await store.start()
+    except StoreUnfit as error:
+        await store.aclose()
         raise StartError(f"--store: {error.message}") from error
     return store
 
 
 def store_in_use(url: str) -> str:
     """The URL of a store that was opened, for the log: with the path of the user's own file where it names none, and
-    with nothing that may hold a password.
+    with nothing that may hold a password: of a store on the network host, port and database.
     """
     scheme, _, rest = (url or "sqlite://").partition("://")
     if scheme != "sqlite":
-        return f"{scheme}://"
+        address, _, more = rest.partition("?")
+        place = address.rpartition("@")[2]
+        # an "@" behind the "?" may belong to a password in which neither is escaped
+        return f"{scheme}://{place}" if "@" not in more and _PLACE.fullmatch(place) else f"{scheme}://"
     from connectors._stores.sqlite import default_path  # noqa: PLC0415 - a store's module is imported where it is used
 
     return f"sqlite://{rest or quote(str(default_path()))}"

@@ -43,6 +43,7 @@ Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 """At most a year: a larger number is a mistake of units."""
 PositiveSeconds = Annotated[Seconds, Field(gt=0)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+PerSecond = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -59,6 +60,7 @@ class LimitsOfConnector(BaseModel):
     queue: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     threads: Annotated[int, Field(ge=1, le=10_000)] | None = None
     attempts: Annotated[int, Field(ge=1, le=100)] | None = None
+    retry_budget: PerSecond | None = None
 
 
 class Settings(BaseSettings):
@@ -103,7 +105,8 @@ class Settings(BaseSettings):
     store: str = _setting(
         "sqlite://",
         "Store",
-        "Where idempotency records are kept: memory://, or sqlite:///path. sqlite:// is in the user's state folder.",
+        "Where idempotency records are kept: memory://, sqlite:///path, redis://host:port/database (rediss:// with "
+        "TLS) or postgresql://user@host:port/database. sqlite:// is in the user's state folder.",
         repr=False,
     )
     key_namespace: str = _setting(
@@ -122,6 +125,29 @@ class Settings(BaseSettings):
     )
     result_max_bytes: Bytes = _setting(
         _ENGINE.result_max_bytes, "Store", "The largest result of a sync connector that is kept, in bytes."
+    )
+
+    rerun_after: Seconds = _setting(
+        _ENGINE.rerun_after,
+        "Jobs",
+        "A create that comes this many seconds after a poll told its job's end is a new run of the same name.",
+    )
+    orphan_after: PositiveSeconds = _setting(
+        _ENGINE.orphan_after,
+        "Jobs",
+        "A job whose create's answer reached nobody is cancelled where nobody asks for it within this many seconds.",
+    )
+    unpolled_after: PositiveSeconds = _setting(
+        _ENGINE.unpolled_after,
+        "Jobs",
+        "A job that is not known to have ended is reported where nobody asks for it for this many seconds.",
+    )
+    cancel_unpolled: bool = _setting(_ENGINE.cancel_unpolled, "Jobs", "Cancel such a job, too.")
+    fail_after_fault: Seconds = _setting(
+        _ENGINE.fail_after_fault,
+        "Jobs",
+        "A job whose platform could not be asked for this many seconds is cancelled and fails, to be retried; 0 is "
+        "never.",
     )
 
     strict_plugins: bool = _setting(False, "Plugins", "Refuse to start where any plugin cannot be loaded.")
@@ -163,6 +189,11 @@ class Settings(BaseSettings):
     )
     connector_attempts: Annotated[int, Field(ge=1, le=100)] = _setting(
         _LIMITS.attempts, "Limits", "How often one call tries at the most; 1 is no retry."
+    )
+    connector_retry_budget: PerSecond = _setting(
+        _LIMITS.retry_budget,
+        "Limits",
+        "Retries per second over all calls to one connector, ten seconds' worth at once; 0 is none.",
     )
 
     connectors: dict[str, LimitsOfConnector] = Field(
@@ -214,6 +245,7 @@ class Settings(BaseSettings):
             queue=self.connector_queue,
             threads=self.connector_threads,
             attempts=self.connector_attempts,
+            retry_budget=self.connector_retry_budget,
         )
         return EngineOptions(
             key_namespace=self.key_namespace,
@@ -229,6 +261,11 @@ class Settings(BaseSettings):
             result_ttl=self.result_ttl,
             result_max_bytes=self.result_max_bytes,
             store_retention=self.store_retention,
+            rerun_after=self.rerun_after,
+            orphan_after=self.orphan_after,
+            unpolled_after=self.unpolled_after,
+            cancel_unpolled=self.cancel_unpolled,
+            fail_after_fault=self.fail_after_fault,
             limits=general,
             per_connector={
                 task_type: ConnectorLimits(
@@ -236,6 +273,7 @@ class Settings(BaseSettings):
                     queue=general.queue if own.queue is None else own.queue,
                     threads=general.threads if own.threads is None else own.threads,
                     attempts=general.attempts if own.attempts is None else own.attempts,
+                    retry_budget=general.retry_budget if own.retry_budget is None else own.retry_budget,
                 )
                 for task_type, own in self.connectors.items()
             },
