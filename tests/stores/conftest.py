@@ -1,16 +1,18 @@
-"""The stores that the contract is tested on. A test sees two servers; in one process they may be one object."""
+"""The stores that the contract is tested on. A test sees two servers; in memory they are one object."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from connectors._stores import Store
 from connectors._stores.memory import MemoryStore
-from connectors._stores.sqlite import SqliteStore
+from connectors._stores.rules import RecordStore
 
 
 class Clock:
@@ -22,29 +24,53 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    async def advance(self, seconds: float) -> None:
-        """Asynchronous, and asked for little, so that a store whose clock cannot be moved could wait instead."""
+    def advance(self, seconds: float) -> None:
         self.now += seconds
 
 
 @dataclass
 class Servers:
-    first: Store
-    second: Store
-    clock: Clock = field(default_factory=Clock)
+    first: RecordStore
+    second: RecordStore
+    clock: Clock
+
+
+Make = Callable[[Callable[[], float] | None], list[RecordStore]]
+"""Makes the stores, not yet started, of the servers that share one place, which is empty; on a clock, or on its own."""
+
+
+def in_memory(clock: Callable[[], float] | None) -> list[RecordStore]:
+    return [MemoryStore(clock=clock)]
+
+
+def on_sqlite(folder: Path, servers: int) -> Make:
+    from connectors._stores.sqlite import SqliteStore
+
+    numbers = count()
+
+    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+        path = folder / f"{next(numbers)}.db"
+        return [SqliteStore(path, clock=clock or time.time) for _ in range(servers)]
+
+    return make
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite, two servers"])
-async def servers(request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str) -> AsyncIterator[Servers]:
-    clock = Clock()
-    path = tmp_path / "store.db"
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
     match request.param:
         case "memory":
-            stores: list[Store] = [MemoryStore(clock=clock)]
+            return in_memory
         case "sqlite":
-            stores = [SqliteStore(path, clock=clock)]
-        case _:
-            stores = [SqliteStore(path, clock=clock), SqliteStore(path, clock=clock)]
+            return on_sqlite(tmp_path, 1)
+        case "sqlite, two servers":
+            return on_sqlite(tmp_path, 2)
+    raise AssertionError(request.param)
+
+
+@pytest.fixture
+async def servers(make: Make, anyio_backend: str) -> AsyncIterator[Servers]:
+    clock = Clock()
+    stores = make(clock)
     for store in stores:
         await store.start()
     yield Servers(stores[0], stores[-1], clock)

@@ -1,0 +1,52 @@
+"""What the tests of every store do again and again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from connectors._stores import Claim, Record, State, Store
+from connectors._stores.rules import RecordStore
+
+LEASE = 8.0
+LONG = 3_600.0
+SUBJECT = {"project": "p", "domain": "d", "node": "n0"}
+
+
+async def reserve(store: Store, key: str = "k", owner: str = "a", lease: float = LEASE) -> Claim:
+    return await store.reserve(
+        key, owner=owner, lease=lease, task_type="bigquery", version=1, fingerprint="f", subject=SUBJECT
+    )
+
+
+async def make_job(store: Store, key: str = "k", meta: bytes = b"job") -> Record:
+    """A job's record: reserved, and completed at once."""
+    await reserve(store, key)
+    assert await store.complete(key, owner="a", meta=meta)
+    return await found(store, key)
+
+
+async def make_unknown(store: Store, key: str = "k") -> Record:
+    await reserve(store, key)
+    assert await store.mark_unknown(key, owner="a")
+    return await found(store, key)
+
+
+async def found(store: Store, key: str = "k") -> Record:
+    record = await store.find(key)
+    assert record is not None
+    return record
+
+
+async def state(store: Store, key: str = "k") -> State | None:
+    record = await store.find(key)
+    return None if record is None else record.state
+
+
+async def put(store: RecordStore, *records: Record) -> None:
+    """Write records as they are, as another release may have done."""
+    for record in records:
+        await store._change(record.key, partial(_instead, record))
+
+
+def _instead(record: Record, before: Record | None, now: float) -> tuple[Record | None, None]:
+    return record, None
