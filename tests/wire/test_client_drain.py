@@ -121,8 +121,17 @@ async def test_a_call_that_the_server_says_it_did_not_take_fails_at_once_and_the
             with pytest.raises(CallFailed) as failure:
                 await asyncio.wait_for(client.list_connectors(), BOUND_S)
             assert failure.value.status == "UNAVAILABLE"
+            assert failure.value.taken is (code is not ErrorCodes.NO_ERROR)
             assert server.connections == connections
             await until(lambda: server.left == server.connections)
+
+
+async def test_a_call_whose_stream_the_server_refuses_was_not_taken() -> None:
+    refusal = RstStreamFrame(1, error_code=ErrorCodes.REFUSED_STREAM)
+    async with peer(answer=[refusal]) as (_, address), ConnectorClient(address, timeout=None) as client:
+        with pytest.raises(CallFailed) as failure:
+            await asyncio.wait_for(client.list_connectors(), BOUND_S)
+        assert (failure.value.status, failure.value.taken) == ("UNAVAILABLE", False)
 
 
 async def test_a_call_that_waits_for_its_turn_is_not_begun_on_a_connection_that_is_going_away() -> None:

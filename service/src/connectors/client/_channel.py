@@ -20,9 +20,9 @@ from h2.errors import ErrorCodes
 from h2.events import Event
 from hyperframe.frame import Frame, GoAwayFrame
 
-__all__ = ["DrainingChannel"]
+__all__ = ["GOING_AWAY", "DrainingChannel"]
 
-_GOING_AWAY = "the server is going away and does not take this call"
+GOING_AWAY = "the server is going away and does not take this call"
 
 
 class DrainingChannel(Channel):
@@ -62,7 +62,7 @@ class _Calls(EventsProcessor):
             if stream.closable:
                 stream.reset_nowait()
             release_and_tell()
-            raise StreamTerminatedError(_GOING_AWAY)
+            raise StreamTerminatedError(GOING_AWAY)
         return release_and_tell
 
 
@@ -114,5 +114,5 @@ class _DrainingProtocol(H2Protocol):
         self.handler.connection_lost = True  # what the channel asks before it uses a connection again
         for number, stream in self.processor.streams.items():
             if number > frame.last_stream_id:
-                stream.__terminated__(_GOING_AWAY)
+                stream.__terminated__(GOING_AWAY)
         return [], []

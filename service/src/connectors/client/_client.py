@@ -14,6 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 from grpclib.client import Channel, ServiceMethod, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
+from h2.errors import ErrorCodes
 
 from connectors._literals import inputs as write_inputs_v2
 from connectors._literals import literal_map
@@ -28,7 +29,7 @@ from connectors._proto.flyteidl import admin as admin_v1
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector as connector_v2
 from connectors._proto.flyteidl2 import core as core_v2
-from connectors.client._channel import DrainingChannel
+from connectors.client._channel import GOING_AWAY, DrainingChannel
 from connectors.models import (
     LiteralType,
     LogPage,
@@ -43,17 +44,23 @@ __all__ = ["CallFailed", "ConnectorClient", "ListedConnector"]
 
 M = TypeVar("M")
 
+# as grpclib words a reset by the server; whether an enum is its name or its number depends on Python's release
+_REFUSED = {f"Stream reset by remote party, error_code: {each}" for each in (7, ErrorCodes.REFUSED_STREAM)}
+
 
 class CallFailed(Exception):
     """The server answered with a status other than OK, or did not answer.
 
-    ``status`` is the gRPC status's name (NOT_FOUND, UNAVAILABLE …), ``message`` the server's sentence.
+    ``status`` is the gRPC status's name (NOT_FOUND, UNAVAILABLE …), ``message`` the server's sentence. ``taken`` is
+    False where the server is known not to have begun the call, so that another one may be asked: gRPC's own clients do
+    so at once, whatever their retry policy (https://grpc.io/docs/guides/retry/#transparent-retry).
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, *, taken: bool = True) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
+        self.taken = taken
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,11 @@ class ConnectorClient:
         addresses: str | Iterable[str],
         protocol: Literal["flyte1", "flyte2"] = "flyte1",
         *,
-        timeout: float = 10.0,
+        timeout: float | None = 10.0,
         ssl: SSLContext | None = None,
     ) -> None:
         """:param addresses: ``host:port``, one or several; an IPv6 address in brackets.
-        :param timeout: for one call, in seconds; sent to the server as its deadline.
+        :param timeout: for one call, in seconds; sent to the server as its deadline. None: no bound.
         :param ssl: None for no encryption; a context must offer ``h2`` by ALPN.
         :raises ValueError: an address has no port, or there is none; ``protocol`` is neither of the two.
         """
@@ -342,7 +349,9 @@ def _failures() -> Iterator[None]:
     except TimeoutError as error:
         raise CallFailed("DEADLINE_EXCEEDED", "no answer in time") from error
     except (StreamTerminatedError, OSError) as error:
-        raise CallFailed("UNAVAILABLE", f"the connection was lost: {error}") from error
+        text = str(error)
+        taken = not (text == GOING_AWAY or text in _REFUSED)
+        raise CallFailed("UNAVAILABLE", f"the connection was lost: {text}", taken=taken) from error
     except (ProtocolError, Malformed) as error:
         raise CallFailed("INTERNAL", str(error)) from error
 
