@@ -35,10 +35,10 @@ def rows(output: str) -> list[list[str]]:
     return [line.split() for line in output.splitlines() if line.strip()]
 
 
-def test_help_names_the_three_commands(run: Run) -> None:
+def test_help_names_the_commands(run: Run) -> None:
     result = run("--help")
     assert result.returncode == 0
-    assert all(f" {name} " in result.stdout for name in ("serve", "list", "check"))
+    assert all(f" {name} " in result.stdout for name in ("serve", "list", "check", "jobs"))
 
 
 def test_version_is_that_of_the_distribution(run: Run) -> None:
@@ -63,14 +63,28 @@ def test_every_setting_is_a_flag_of_serve_and_check(run: Run) -> None:
         assert "[default: (8000)]" in text
 
 
-def test_list_shows_task_type_version_kind_plugin_and_distribution(run: Run, two_plugins: Path) -> None:
+def test_list_shows_each_connector_and_where_it_is_from(run: Run, two_plugins: Path) -> None:
     result = run("list", "--allow-plugins=acme,talk")
     assert (result.returncode, result.stderr) == (0, "")
     assert rows(result.stdout) == [
-        ["TASK", "TYPE", "VERSION", "KIND", "PLUGIN", "DISTRIBUTION"],
-        ["acme_job", "0", "async", "acme", "acme-connectors", "2.5"],
-        ["talk", "0", "sync", "talk", "talk", "1.0"],
+        ["TASK", "TYPE", "VERSION", "KIND", "DEDUPE", "RESULTS", "PLUGIN", "DISTRIBUTION"],
+        ["acme_job", "0", "async", "none", "prefix", "acme", "acme-connectors", "2.5"],
+        ["talk", "0", "sync", "-", "-", "talk", "talk", "1.0"],
     ]
+
+
+def test_list_shows_what_a_connector_declares_of_repeats_and_results(run: Run, plugins: Path) -> None:
+    source = ASYNC.format(name="Connector", task_type="acme_job") + "    dedupe, results_inline = 'search', True\n"
+    write_distribution(plugins, "acme", source)
+    assert rows(run("list", "--allow-plugins=acme").stdout)[1][:5] == ["acme_job", "0", "async", "search", "inline"]
+    (shown,) = json.loads(run("list", "--json", "--allow-plugins=acme").stdout)["connectors"]
+    assert (shown["dedupe"], shown["results_inline"]) == ("search", True)
+
+
+def test_list_says_of_an_unknown_word_for_dedupe_what_it_should_be(run: Run, plugins: Path) -> None:
+    source = ASYNC.format(name="Connector", task_type="acme_job") + "    dedupe = 'natve'\n"
+    write_distribution(plugins, "acme", source)
+    assert "dedupe must be one of 'native', 'search', 'none'; it is 'natve'" in run("list", OURS).stdout
 
 
 def test_list_shows_what_cannot_be_loaded_with_its_reason(run: Run, two_plugins: Path, broken_plugin: Path) -> None:
@@ -88,11 +102,14 @@ def test_list_as_json_holds_the_same(run: Run, two_plugins: Path, broken_plugin:
         "task_type": "acme_job",
         "task_type_version": 0,
         "kind": "async",
+        "dedupe": "none",
+        "results_inline": False,
         "plugin": "acme",
         "distribution": "acme-connectors",
         "distribution_version": "2.5",
     }
     assert [connector["task_type"] for connector in shown["connectors"]] == ["acme_job", "talk"]
+    assert (shown["connectors"][1]["dedupe"], shown["connectors"][1]["results_inline"]) == (None, None)
     (failure,) = shown["failures"]
     assert (failure["plugin"], failure["distribution"]) == ("broken", "broken-dist")
     assert failure["reason"].endswith("SystemExit: no licence")

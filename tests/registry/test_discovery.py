@@ -147,6 +147,16 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_its_distribution_and_the
             "Job, the resource meta of Connector, has no JSON form",
         ),
         (
+            ASYNC.format(name="Connector", task_type="x") + "    dedupe = 'Native'\n",
+            "Connector.dedupe must be one of 'native', 'search', 'none'; it is 'Native'",
+        ),
+        (ASYNC.format(name="Connector", task_type="x") + "    dedupe = ['native']\n", "it is ['native']"),
+        (
+            ASYNC.format(name="Connector", task_type="x") + "    results_inline = 'yes'\n",
+            "Connector.results_inline must be True or False; it is 'yes'",
+        ),
+        (ASYNC.format(name="Connector", task_type="x") + "    results_inline = 1\n", "it is 1"),
+        (
             SYNC.format(name="Connector", task_type="x")
             + "    def __init__(self, settings):\n        raise OSError('full')",
             "Connector cannot be constructed: OSError: full",

@@ -1,4 +1,4 @@
-"""The command ``connectors``: serve, list, check.
+"""The command ``connectors``: serve, list, check; and jobs, which has a module of its own.
 
 What a command needs is imported when it runs: ``connectors --help`` waits for none of it. The flags of the commands
 are the settings, one by one: their names and texts are written down there and nowhere else.
@@ -6,27 +6,25 @@ are the settings, one by one: their names and texts are written down there and n
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connectors._settings import FILE_ONLY, Settings, SettingsError, flag_of, load
+from connectors._ledger.commands import jobs
+from connectors._ledger.ledger import LedgerError
+from connectors._settings import SettingsError, load
+from connectors._settings.flags import with_settings
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from connectors._registry import Registry
+    from connectors._registry import Registered, Registry
 
 __all__ = ["main"]
 
-_START_FAILED, _BAD_SETTINGS, _INTERRUPTED = 1, 2, 130
+_FAILED, _BAD_SETTINGS, _INTERRUPTED = 1, 2, 130
 _ABOUT_PLUGINS = frozenset({"config", "allow_plugins", "deny_plugins", "allow_task_types", "deny_task_types"})
 
-_METAVARS: dict[Any, str] = {int: "NUMBER", float: "NUMBER"}
 app = typer.Typer(
     name="connectors",
     help="Runs external jobs for Flyte 1 and Flyte 2 through pluggable connectors.",
@@ -44,6 +42,9 @@ def main() -> None:
     except SettingsError as error:
         _print_errors(*error.problems)
         sys.exit(_BAD_SETTINGS)
+    except LedgerError as error:
+        _print_errors(str(error))
+        sys.exit(_FAILED)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 
@@ -51,46 +52,6 @@ def main() -> None:
 def _print_errors(*lines: str) -> None:
     for line in lines:
         print(f"connectors: {line}", file=sys.stderr)
-
-
-def _with_settings(command: Callable[..., None], *, only: Container[str] | None = None) -> Callable[..., None]:
-    """``command`` with a flag for each setting: its first parameter takes them, by field, None where one was not
-    used.
-    """
-    _, *own = inspect.signature(command, eval_str=True).parameters.values()
-    flags = [
-        _option(name, field)
-        for name, field in Settings.model_fields.items()
-        if name not in FILE_ONLY and (only is None or name in only)
-    ]
-
-    def run(**given: Any) -> None:
-        command({flag.name: given.pop(flag.name) for flag in flags}, **given)
-
-    # The text and the signature are what typer reads; of the text it would keep every line break.
-    paragraphs = (inspect.getdoc(command) or "").split("\n\n")
-    run.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [*flags, *(item.replace(kind=item.KEYWORD_ONLY) for item in own)]
-    )
-    return run
-
-
-def _option(name: str, field: FieldInfo) -> inspect.Parameter:
-    is_switch = field.annotation is bool
-    flag, extra = flag_of(name), field.json_schema_extra
-    option = typer.Option(
-        f"{flag}/--no-{flag[2:]}" if is_switch else flag,
-        help=field.description,
-        rich_help_panel=str(extra["section"]) if isinstance(extra, dict) else None,
-        metavar=None if is_switch else _METAVARS.get(field.annotation, "TEXT"),
-        show_default=False if field.default in (None, "", ()) else str(field.default).lower(),
-    )
-    # Everything but a switch is text: the settings read it as they read a variable, and refuse it in the same words.
-    kind: Any = bool if is_switch else str
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
-    )
 
 
 def _show_version(wanted: bool) -> None:
@@ -132,7 +93,7 @@ def _serve(flags: dict[str, Any]) -> None:
         serve(settings, registry)
     except StartError as error:
         _print_errors(str(error))
-        code = _START_FAILED
+        code = _FAILED
     leave(code)
 
 
@@ -170,6 +131,8 @@ def _as_json(registry: Registry) -> dict[str, Any]:
                 "task_type": found.category.name,
                 "task_type_version": found.category.version,
                 "kind": found.kind,
+                "dedupe": _dedupe(found),
+                "results_inline": _results_inline(found),
                 "plugin": found.plugin,
                 "distribution": found.distribution,
                 "distribution_version": found.distribution_version,
@@ -183,30 +146,45 @@ def _as_json(registry: Registry) -> dict[str, Any]:
     }
 
 
+def _dedupe(found: Registered) -> str | None:
+    """What makes a repeated create safe; None for a sync connector, which makes no job."""
+    return getattr(found.connector, "dedupe", None) if found.kind == "async" else None
+
+
+def _results_inline(found: Registered) -> bool | None:
+    return getattr(found.connector, "results_inline", None) if found.kind == "async" else None
+
+
 def _print_table(registry: Registry, *, empty: str) -> None:
-    from rich import box
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 1_000  # for grep and cut: a line of the table is never broken
-    table = Table(
-        "TASK TYPE", "VERSION", "KIND", "PLUGIN", "DISTRIBUTION", box=box.SIMPLE_HEAD if console.is_terminal else None
-    )
-    for found in registry:
-        source = f"{found.distribution} {found.distribution_version}".strip() or "unknown"
-        row = (found.category.name, str(found.category.version), found.kind, found.plugin, source)
-        table.add_row(*(escape(cell) for cell in row))
+    from connectors._tables import console, print_table
+
+    to = console()
     if len(registry):
-        console.print(table)
+        headings = ("TASK TYPE", "VERSION", "KIND", "DEDUPE", "RESULTS", "PLUGIN", "DISTRIBUTION")
+        print_table(to, headings, (_row(found) for found in registry))
     else:
-        console.print(escape(empty))
+        to.print(escape(empty))
     for failure in registry.failures:
-        console.print(f"[red]Cannot be used:[/red] {escape(str(failure))}")
+        to.print(f"[red]Cannot be used:[/red] {escape(str(failure))}")
 
 
-app.command("serve")(_with_settings(_serve))
-app.command("list")(_with_settings(_list, only=_ABOUT_PLUGINS))
-app.command("check")(_with_settings(_check))
+def _row(found: Registered) -> tuple[str, ...]:
+    results = {True: "inline", False: "prefix", None: ""}[_results_inline(found)]
+    source = f"{found.distribution} {found.distribution_version}".strip() or "unknown"
+    return (
+        found.category.name,
+        str(found.category.version),
+        found.kind,
+        _dedupe(found) or "",
+        results,
+        found.plugin,
+        source,
+    )
+
+
+app.command("serve")(with_settings(_serve))
+app.command("list")(with_settings(_list, only=_ABOUT_PLUGINS))
+app.command("check")(with_settings(_check))
+app.add_typer(jobs)

@@ -20,6 +20,9 @@ __all__ = ["distribution_name", "load"]
 Usable = AsyncConnectorBase[Any] | SyncConnectorBase
 
 
+_DEDUPE = ("native", "search", "none")
+
+
 class _Unusable(Exception):
     """What an entry point names cannot serve as a connector; the message says why."""
 
@@ -130,6 +133,7 @@ def _check(item: Any) -> TaskCategory:
         raise _Unusable(f"{kind.__name__}.task_type_version must be a whole number from 0 to 2^31 - 1; it is {shown}")
     if issubclass(kind, AsyncConnectorBase):
         _check_meta(kind)
+        _check_promises(item, kind)
     return TaskCategory(name, version)
 
 
@@ -144,6 +148,16 @@ def _check_meta(kind: type[AsyncConnectorBase[Any]]) -> None:
         TypeAdapter(meta)
     except Exception as error:
         raise _Unusable(f"{whose} has no JSON form: {describe(error)}") from error
+
+
+def _check_promises(item: Any, kind: type[AsyncConnectorBase[Any]]) -> None:
+    """What decides whether a create may be sent again, and whose job serves whom, must not be a misspelt word."""
+    dedupe, inline = item.dedupe, item.results_inline
+    if dedupe not in _DEDUPE:
+        known = ", ".join(map(repr, _DEDUPE))
+        raise _Unusable(f"{kind.__name__}.dedupe must be one of {known}; it is {reprlib.repr(dedupe)}")
+    if not isinstance(inline, bool):
+        raise _Unusable(f"{kind.__name__}.results_inline must be True or False; it is {reprlib.repr(inline)}")
 
 
 def _construct(item: Any, settings: Any, *, has_settings: bool) -> Usable:
