@@ -80,7 +80,8 @@ LOCK = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) &&
 .PHONY: lock
 lock: $(STAMP) ## resolve both requirements.lock anew from every pyproject.toml
 	@$(LOCK) --group pyproject.toml:dev --all-extras --output-file requirements.lock
-	@$(LOCK) --group pyproject.toml:image --constraint requirements.lock --output-file service/requirements.lock
+	@$(LOCK) --group pyproject.toml:image --extra redis --extra postgresql --constraint requirements.lock \
+		--output-file service/requirements.lock
 
 .PHONY: wheels
 wheels: $(STAMP) ## wheel and source archive of every package, in dist/

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from tests.packaging.workspace import PACKAGES, ROOT, SERVICE, tools
+from tests.packaging.workspace import PACKAGES, PLUGINS, ROOT, SERVICE, tools
 
 HASHES = r"(?: \\\n    --hash=sha256:[0-9a-f]{64})+"
 ENTRY = re.compile(rf"^(?P<name>[a-z0-9.-]+)==(?P<version>[^ ]+)(?: ; .+?)?{HASHES}$", re.MULTILINE)
@@ -54,7 +54,7 @@ def applies(requirement: Requirement) -> bool:
 CHECKOUT = Lock(ROOT / "requirements.lock", [*tools("dev"), *(line for p in PACKAGES for line in p.requirements)])
 IMAGE = Lock(
     SERVICE.folder / "requirements.lock",
-    [*tools("image"), *(line for p in PACKAGES for line in p.runtime_requirements)],
+    [*tools("image"), *SERVICE.requirements, *(line for p in PLUGINS for line in p.runtime_requirements)],
 )
 every_lock = pytest.mark.parametrize("lock", [CHECKOUT, IMAGE], ids=["checkout", "image"])
 
@@ -97,6 +97,11 @@ def test_every_requirement_of_a_locked_package_is_locked_at_a_version_it_allows(
 @every_lock
 def test_none_of_the_workspace_s_own_packages_is_taken_from_the_index(lock: Lock) -> None:
     assert OURS.isdisjoint(lock.versions)
+
+
+def test_the_image_has_every_extra_of_the_service() -> None:
+    installed = re.findall(rf"{SERVICE.name}\[([a-z0-9,-]+)\]", (SERVICE.folder / "Dockerfile").read_text())
+    assert [sorted(extras.split(",")) for extras in installed] == [sorted(SERVICE.project["optional-dependencies"])]
 
 
 def test_the_image_has_the_versions_that_the_suite_ran_with() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from connectors._stores import StoreUnavailable, StoreUnfit
+from connectors._stores import Store, StoreUnavailable, StoreUnfit
 from connectors._stores.memory import MemoryStore
 from connectors._stores.record import Record
 from connectors._stores.watched import WatchedStore
@@ -349,3 +350,10 @@ async def test_closing_it_while_it_is_out_of_reach_ends_the_look(store: WatchedS
     inner.calls.clear()
     await anyio.sleep(10)
     assert inner.calls == []
+
+
+def test_every_method_of_a_store_is_watched() -> None:
+    methods = {name for name, member in vars(Store).items() if callable(member) and not name.startswith("_")}
+    assert methods <= vars(WatchedStore).keys()
+    for name in methods:
+        assert inspect.signature(vars(WatchedStore)[name]) == inspect.signature(vars(Store)[name])
