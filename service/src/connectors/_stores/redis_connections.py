@@ -1,0 +1,233 @@
+"""Connections to a Redis server: so many at most, each held by one operation at a time, every wait bounded.
+
+Of redis-py this uses the connection and its parser. Not its client and its pools: they retry by themselves, and a
+caller that is cancelled while its connection is given back takes it out of the pool for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+import anyio
+from redis.asyncio import Connection, SSLConnection
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from connectors._stores.redis_address import RedisAddress
+from connectors._stores.store import StoreUnavailable
+
+__all__ = ["ANSWER_WITHIN", "Connections", "Conversation", "Script", "Wire", "Word", "code_of", "wire_to"]
+
+Word = str | bytes | float
+Command = tuple[Word, ...]
+
+CONNECT_WITHIN = 1.0
+"""Seconds."""
+ANSWER_WITHIN = 2.0
+"""Seconds for a whole operation: its turn, the connection, every question and answer."""
+AT_ONCE = 64
+"""Connections."""
+_CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "OOM", "UNKILLABLE", "WRONGTYPE"})
+
+
+class Wire(Protocol):
+    """What is used of redis-py's connection."""
+
+    async def connect(self) -> None: ...
+    def pack_commands(self, commands: Iterable[Command]) -> list[bytes]: ...
+    async def send_packed_command(self, command: list[bytes], check_health: bool = ...) -> None: ...
+    async def read_response(self) -> Any: ...
+    async def disconnect(self, nowait: bool = ...) -> None: ...
+
+
+class Script:
+    """A Lua script, which the server runs as one atomic step and keeps until it is restarted or told to flush."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def digest(self) -> str:
+        """What the server knows it by."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+def wire_to(address: RedisAddress) -> Callable[[], Wire]:
+    """Makes connections, which are not opened yet."""
+    options: dict[str, Any] = {
+        "host": address.host,
+        "port": address.port,
+        "db": address.database,
+        "username": address.username,
+        "password": address.password,
+        "socket_connect_timeout": CONNECT_WITHIN,
+        "socket_timeout": None,  # an operation has one bound, over all that it does
+        "protocol": 2,  # everybody speaks it, and AUTH is not part of a longer command that a server could repeat
+    }
+    if not address.tls:
+        return lambda: cast("Wire", Connection(**options))
+    options["ssl_ca_certs"] = address.ca_file
+    options["ssl_certfile"] = address.certificate_file
+    options["ssl_keyfile"] = address.key_file
+    shared = SSLConnection(**options).ssl_context  # to read the authorities takes tens of milliseconds
+
+    def secured() -> Wire:
+        connection = SSLConnection(**options)
+        connection.ssl_context = shared
+        return cast("Wire", connection)
+
+    return secured
+
+
+class Connections:
+    """Opened when they are needed, and kept."""
+
+    def __init__(self, make: Callable[[], Wire], name: str, *, at_once: int = AT_ONCE) -> None:
+        """:param name: the server's, for messages."""
+        self._make = make
+        self._name = name
+        self._turns = anyio.Semaphore(at_once, fast_acquire=True)
+        self._idle: list[Wire] = []
+        self._closed = False
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Conversation]:
+        """One operation's conversation with the server.
+
+        :raises StoreUnavailable: for what goes wrong in it.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN), self._turns:
+                idle = self._idle.pop() if self._idle else None
+                conversation = Conversation(idle or self._make(), self._replaced if idle else None)
+                try:
+                    yield conversation
+                except BaseException as error:
+                    # it may hold an answer that nobody reads any more, or lead to a server that was replaced
+                    await conversation.wire.disconnect(nowait=True)
+                    if isinstance(error, RedisError | OSError):
+                        await self._close_idle()
+                    raise
+                self._idle.append(conversation.wire)
+                if self._closed:
+                    await self._close_idle()
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            # The cause is not chained: a server may repeat the words of a command that it does not know, AUTH's too.
+            raise StoreUnavailable(f"the Redis store at {self._name} {_what_happened(error)}") from None
+
+    async def aclose(self) -> None:
+        """Close what is idle, and the rest when its operation is over."""
+        self._closed = True
+        await self._close_idle()
+
+    async def _replaced(self) -> Wire:
+        """For a connection that was closed while it was idle, as the other idle ones then were, too."""
+        await self._close_idle()
+        return self._make()
+
+    async def _close_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for wire in idle:
+            await wire.disconnect(nowait=True)
+
+
+class Conversation:
+    """Questions and their answers, over one connection.
+
+    What is asked first may be asked twice: a server closes connections that are idle, which shows only when they are
+    used. Let that be something that changes nothing when it is repeated.
+    """
+
+    def __init__(self, wire: Wire, replaced: Callable[[], Awaitable[Wire]] | None) -> None:
+        """:param replaced: for a connection that was idle: gives another one."""
+        self.wire = wire
+        self._replaced = replaced
+
+    async def exchange(self, *commands: Command) -> list[Any]:
+        """The answers, in one round trip. Errors that the server answered are among them."""
+        replaced, self._replaced = self._replaced, None
+        try:
+            return await self._exchange(commands)
+        except (RedisConnectionError, OSError):
+            if replaced is None:
+                raise
+            await self.wire.disconnect(nowait=True)
+            self.wire = await replaced()
+            return await self._exchange(commands)
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        wire = self.wire
+        await wire.connect()  # at once where it is
+        await wire.send_packed_command(wire.pack_commands(commands), check_health=False)
+        answers: list[Any] = []
+        for _ in commands:
+            try:
+                answers.append(await wire.read_response())
+            except ResponseError as error:
+                answers.append(error)
+        return answers
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """The answers, in one round trip.
+
+        :raises ResponseError: the first error among them.
+        """
+        return _without_errors(await self.exchange(*commands))
+
+    async def run(self, script: Script, keys: Sequence[str], *values: Word) -> Any:
+        """What a script answers."""
+        [answer] = await self.run_each(script, [(keys, values)])
+        return answer
+
+    async def run_each(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Word]]]) -> list[Any]:
+        """What a script answers to each call, in one round trip; each call is a step of its own."""
+        commands: list[Command] = [("EVALSHA", script.digest, len(keys), *keys, *values) for keys, values in calls]
+        answers = await self.exchange(*commands)
+        if any(isinstance(answer, NoScriptError) for answer in answers):  # the server was restarted, or told to flush
+            await self.ask(("SCRIPT LOAD", script.text))
+            again = iter(
+                await self.exchange(
+                    *(each for each, answer in zip(commands, answers, strict=True) if isinstance(answer, NoScriptError))
+                )
+            )
+            answers = [next(again) if isinstance(answer, NoScriptError) else answer for answer in answers]
+        return _without_errors(answers)
+
+
+def _without_errors(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, RedisError):
+            raise answer
+    return answers
+
+
+def code_of(error: RedisError) -> str:
+    """The word that an error of the server's begins with, such as NOREPLICAS; redis-py's name for those it knows."""
+    if type(error) is not ResponseError:
+        return type(error).__name__
+    first = str(error).partition(" ")[0]
+    return first if first in _CODES else "ERR"  # redis-py takes an ERR away
+
+
+def _what_happened(error: RedisError | OSError) -> str:
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return "refuses the credentials"
+    if isinstance(error, RedisConnectionError):
+        return f"cannot be reached: {error}"
+    if isinstance(error, TimeoutError | RedisTimeoutError):
+        return f"did not answer within {ANSWER_WITHIN:g} s"
+    if isinstance(error, OSError):
+        return f"cannot be reached: {error.strerror or type(error).__name__}"
+    return f"refuses to work now: {code_of(error)}"
