@@ -76,7 +76,7 @@ async def test_a_fault_is_running_where_nothing_is_known(bench: Bench, fault: Ba
 
 
 async def test_a_fault_is_the_last_known_phase_with_its_age(bench: Bench) -> None:
-    async with bench.engine() as engine:
+    async with bench.engine(limits=ConnectorLimits(attempts=1)) as engine:
         bench.acme.on_get = being(Phase.QUEUED)
         await engine.get(job_request(META))
         bench.acme.on_get = raising(Unauthenticated("HTTP 401"))

@@ -11,7 +11,17 @@ from typing import Any
 import anyio
 import pytest
 
-from connectors import Conflict, ConnectorError, DeadlineExceeded, Phase, RateLimited, Unavailable
+from connectors import (
+    Conflict,
+    ConnectorError,
+    DeadlineExceeded,
+    PermissionDenied,
+    Phase,
+    RateLimited,
+    Resource,
+    Unauthenticated,
+    Unavailable,
+)
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
@@ -251,6 +261,35 @@ async def test_a_poll_without_a_retry_is_answered_at_once_with_the_last_known_ph
     assert now() == 0
     assert bench.events[-1].retry_denied
     assert bench.events[-1].shielded
+
+
+@pytest.mark.parametrize("fault", [Unauthenticated, PermissionDenied])
+async def test_a_poll_that_meets_a_rotation_of_credentials_is_tried_again(
+    bench: Bench, fault: type[ConnectorError]
+) -> None:
+    faults = [fault(), fault()]
+
+    def answer(ctx: object) -> Resource:
+        if faults:
+            raise faults.pop()
+        return Resource(Phase.SUCCEEDED)
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.SUCCEEDED
+    assert bench.events[-1].attempts == 3
+
+
+@pytest.mark.parametrize("fault", [Unauthenticated, PermissionDenied])
+async def test_a_create_without_the_right_is_tried_once(bench: Bench, fault: type[ConnectorError]) -> None:
+    async def refuse(ctx: object) -> None:
+        raise fault
+
+    bench.acme.on_create = refuse
+    async with bench.engine() as engine:
+        with pytest.raises(fault):
+            await engine.create(create_request())
+    assert len(bench.acme.keys) == 1
 
 
 async def test_polls_cannot_spend_the_retries_of_creates(bench: Bench) -> None:

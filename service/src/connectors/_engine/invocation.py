@@ -16,7 +16,7 @@ from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors._registry import Registered
 from connectors.context import Context
-from connectors.errors import ConnectorError, DeadlineExceeded
+from connectors.errors import ConnectorError, DeadlineExceeded, PermissionDenied, Unauthenticated
 from connectors.http import HttpClient
 from connectors.models import TaskExecutionMetadata
 from connectors.secrets import RequestSecrets, Secrets, SecretSource
@@ -25,6 +25,8 @@ __all__ = ["Invoker"]
 
 log = logging.getLogger("connectors.engine")
 _LINGER = 2.0  # seconds for a call that was cancelled to end
+_PASSING_FOR_A_POLL = (Unauthenticated, PermissionDenied)
+"""A poll asks for what a create was allowed to make: these are mostly a rotation of the credentials under way."""
 _Outcome = tuple[Any, BaseException | None]
 
 
@@ -108,6 +110,7 @@ class Invoker:
             until=retry_until,
             initial=self._options.retry_initial,
             longest=self._options.retry_max,
+            also=_PASSING_FOR_A_POLL if operation == "get" else (),
             may_retry=may_retry,
         )
 

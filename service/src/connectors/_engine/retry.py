@@ -23,6 +23,7 @@ async def retrying(
     until: Callable[[], float],
     initial: float,
     longest: float,
+    also: tuple[type[ConnectorError], ...] = (),
     may_retry: Callable[[], bool] = lambda: True,
 ) -> T:
     """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
@@ -30,6 +31,7 @@ async def retrying(
     :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start:
         where the pause would end after it, the loop ends at once. :param initial: seconds; the first pause is a random
         time up to it. :param longest: seconds; bounds every pause but one that the platform asked for.
+    :param also: errors to be tried again beside those that say they are retryable.
     :param may_retry: asked once before each retry that nothing else stands against.
     """
     clock = asyncio.get_running_loop().time
@@ -44,13 +46,12 @@ async def retrying(
     def stop(state: RetryCallState) -> bool:
         return tried_enough(state) or clock() + state.upcoming_sleep >= until() or not may_retry()
 
-    loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(_is_retryable), reraise=True)
+    def is_retryable(error: BaseException) -> bool:
+        return isinstance(error, ConnectorError) and (error.retryable or isinstance(error, also))
+
+    loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(is_retryable), reraise=True)
 
     async def attempt() -> T:
         return await call()
 
     return await loop(attempt)
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, ConnectorError) and error.retryable
