@@ -147,23 +147,7 @@ class HttpClient:
         await self.aclose()
 
 
-def error_for_status(status: int, message: str, headers: Mapping[str, str] | None = None) -> ConnectorError:
-    """The error that an HTTP status of 400 or more means (RFC 9110 §15, RFC 6585 §4).
-
-    :param message: for the caller of the RPC; say what was being done.
-    """
-    wait = retry_after_seconds(headers.get("Retry-After")) if headers is not None else None
-    kind: type[ConnectorError]
-    if status in _KINDS:
-        kind = _KINDS[status]
-    elif status >= 500:
-        kind = Unavailable
-    else:
-        kind = InvalidRequest
-    return kind(message, retry_after=wait)
-
-
-_KINDS: dict[int, type[ConnectorError]] = {
+_MEANS: Mapping[int, type[ConnectorError]] = {
     401: Unauthenticated,
     403: PermissionDenied,
     404: NotFound,
@@ -176,6 +160,20 @@ _KINDS: dict[int, type[ConnectorError]] = {
     429: RateLimited,
     501: FailedPrecondition,
 }
+_OTHER_4XX: type[ConnectorError] = InvalidRequest
+_OTHER_5XX: type[ConnectorError] = Unavailable
+
+
+def error_for_status(status: int, message: str, headers: Mapping[str, str] | None = None) -> ConnectorError:
+    """The error that an HTTP status of 400 or more means (RFC 9110 §15, RFC 6585 §4), with the ``Retry-After`` of its
+    headers. The error's class says whether the request is worth trying again, and whether it proves that nothing was
+    done.
+
+    :param message: for the caller of the RPC; say what was being done.
+    """
+    wait = retry_after_seconds(headers.get("Retry-After")) if headers is not None else None
+    kind = _MEANS.get(status, _OTHER_5XX if status >= 500 else _OTHER_4XX)
+    return kind(message, retry_after=wait)
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:

@@ -27,7 +27,7 @@ from connectors import (
 )
 from connectors_bigquery._tokens import AccessToken, Identity, TokenCache
 
-__all__ = ["RETRYABLE_REASONS", "JobsApi", "part"]
+__all__ = ["RETRYABLE_REASONS", "JobsApi", "error_of", "part"]
 
 _LIMITING_REASONS = frozenset({"rateLimitExceeded", "quotaExceeded", "jobRateLimitExceeded"})
 _PASSING_REASONS = frozenset({"backendError", "internalError", "jobBackendError", "jobInternalError"})
@@ -157,14 +157,14 @@ def _checked(pattern: re.Pattern[str], value: Any, what: str) -> str:
 
 def _resource(answer: HttpResponse) -> Mapping[str, Any]:
     if answer.status >= 300:
-        raise _error(answer)
+        raise error_of(answer)
     resource = answer.json()
     if not isinstance(resource, Mapping):
         raise Unavailable("BigQuery's answer is not a JSON object")
     return resource
 
 
-def _error(answer: HttpResponse) -> ConnectorError:
+def error_of(answer: HttpResponse) -> ConnectorError:
     """The error that an answer means. The reason tells more than the status: a 403 may be a limit, a 400 a passing
     fault.
     """
