@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import enum
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -156,24 +157,31 @@ class Record:
 
 _FIELDS = {item.name: item for item in fields(Record) if item.name != "more"}
 _EMPTY = Record("", "")
+_ENUMS = frozenset(name for name in _FIELDS if isinstance(getattr(_EMPTY, name), enum.Enum))
 _DEFAULTS = {name: getattr(_EMPTY, name) for name in _FIELDS if name not in {"key", "task_type"}}
+
+
+_NAMES = tuple(_FIELDS)
+_VALUES = operator.attrgetter(*_NAMES)
+_LEFT_OUT = tuple(_DEFAULTS.get(name, ...) for name in _NAMES)
+_ENCODE: Callable[[object], str] = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode_record(record: Record) -> str:
     """As JSON; what equals its default is left out."""
     written: dict[str, Any] = dict(record.more)
-    for name in _FIELDS:
-        value = getattr(record, name)
-        if name in _DEFAULTS and value == _DEFAULTS[name]:
+    # every create and every change writes records: no member is looked at more closely than it has to be
+    for name, value, default in zip(_NAMES, _VALUES(record), _LEFT_OUT, strict=True):
+        if value == default:
             continue
-        if isinstance(value, enum.Enum):
-            value = value.value
-        elif isinstance(value, bytes):
-            value = base64.b64encode(value).decode()
-        elif isinstance(value, Mapping):
-            value = dict(value)
+        if name in _ENUMS:
+            value = value.value  # noqa: PLW2901
+        elif name == "meta":
+            value = base64.b64encode(value).decode()  # noqa: PLW2901
+        elif name == "subject":
+            value = dict(value)  # noqa: PLW2901
         written[name] = value
-    return json.dumps(written, ensure_ascii=True, separators=(",", ":"))
+    return _ENCODE(written)
 
 
 def decode_record(text: str | bytes) -> Record:
