@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,24 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _spawn(folder: Path, *command: str | Path) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, **_account())
+
+
+def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
+    """True once it does; False where it ended instead, or took too long."""
+    give_up = time.monotonic() + _START
+    while process.poll() is None and time.monotonic() < give_up:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError:
+            time.sleep(0.02)
+        else:
+            return process.poll() is None
+    return False
+
+
 def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
     if process.poll() is None:
         process.send_signal(how)
@@ -147,7 +165,7 @@ class PostgresServer:
 
     folder: Path
     settings: tuple[str, ...]
-    port: int = field(default_factory=_free_port)
+    port: int = 0
     _process: subprocess.Popen[bytes] | None = None
     _databases: int = 0
 
@@ -180,45 +198,31 @@ class PostgresServer:
 
     def start(self) -> None:
         """On the same port as before; returns when it answers."""
+        for _ in range(1 if self.port else 5):  # another program may take a free port before the server does
+            port = self.port or _free_port()
+            if self._started(port):
+                self.port = port
+                return
+        raise RuntimeError(f"the server did not start: {(self.folder / 'log').read_text()[-2_000:]}")
+
+    def _started(self, port: int) -> bool:
         program = _program("postgres")
         assert program is not None
         settings = (
-            f"port={self.port}",
+            f"port={port}",
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={self.folder}",
             "shared_buffers=32MB",
             *self.settings,
         )
         arguments = [part for setting in settings for part in ("-c", setting)]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [program, "-D", self.folder / "data", *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                **_account(),
-            )
-        self._wait_until(self.url)
-
-    def _wait_until(self, url: str) -> None:
-        assert self._process is not None
-        give_up = time.monotonic() + _START
-        while True:
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the server ended: {(self.folder / 'log').read_text()[-2_000:]}")
-            try:
-                psycopg.connect(url, connect_timeout=2).close()
-            except psycopg.OperationalError as error:
-                if time.monotonic() > give_up:
-                    raise RuntimeError("the server does not answer") from error
-                time.sleep(0.02)
-            else:
-                return
+        self._process = _spawn(self.folder, program, "-D", self.folder / "data", *arguments)
+        return _answers(self._process, f"postgresql://{USER}:{_IN_URL}@127.0.0.1:{port}/postgres")
 
     def kill(self) -> None:
         """As a crash: every process of it ends at once, nothing is written any more. The next start recovers."""
         if self._process is not None:
+            self.resume()
             _end(self._process, signal.SIGQUIT)
 
     def stop(self) -> None:
@@ -235,6 +239,8 @@ class PostgresServer:
         self._signal(signal.SIGCONT)
 
     def _signal(self, which: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         for pid in (self.pid, *map(int, children)):
             os.kill(pid, which)
@@ -296,32 +302,12 @@ def pgbouncer(server: PostgresServer, *settings: str, pool: int = 4) -> Iterator
     for file in folder.iterdir():
         if account := _account():
             os.chown(file, account["user"], account["group"])
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [program, folder / "pgbouncer.ini"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **_account(),
-        )
+    process = _spawn(folder, program, folder / "pgbouncer.ini")
     try:
         pooler = PgBouncer(port)
-        _wait_for_pooler(process, pooler.url(server.url), folder / "log")
+        if not _answers(process, pooler.url(server.url)):
+            raise RuntimeError(f"pgbouncer did not start: {(folder / 'log').read_text()[-2_000:]}")
         yield pooler
     finally:
         _end(process, signal.SIGTERM)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wait_for_pooler(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    give_up = time.monotonic() + _START
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-        except psycopg.OperationalError as error:
-            if process.poll() is not None or time.monotonic() > give_up:
-                raise RuntimeError(f"pgbouncer does not answer: {log.read_text()[-2_000:]}") from error
-            time.sleep(0.02)
-        else:
-            return
