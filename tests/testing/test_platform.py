@@ -40,18 +40,12 @@ from connectors.testing.platform import (
     PlatformSettings,
     SearchConnector,
 )
-from tests.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 
 PREFIX = "s3://bucket/run/n0/0"
 SLOW = TaskTemplate("t", custom={"duration": 3600})
 EVERY = list(CONNECTORS.values())
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 @pytest.fixture
