@@ -64,6 +64,10 @@ class Breakable(MemoryStore):
             yield record
             await self._reach("next")
 
+    async def now(self) -> float:
+        await self._reach("now")
+        return await super().now()
+
     def count(self, method: str) -> int:
         return sum(name == method for _, name in self.calls)
 
@@ -226,6 +230,32 @@ async def test_a_call_from_before_the_outage_that_fails_after_it_proves_nothing(
         await old
     assert now() == 105
     assert (store.down_since, store.up_since, store.outages) == (None, 101, 1)
+
+
+async def test_an_outage_that_no_call_meets_is_noticed_within_seconds(store: WatchedStore, inner: Breakable) -> None:
+    inner.fault = gone()
+    await anyio.sleep(10)
+    assert store.down_since is not None
+    inner.fault = None
+    await anyio.sleep(10)
+    assert store.down_since is None
+    assert store.up_since >= 110
+
+
+async def test_a_store_that_is_called_anyway_is_not_asked_besides(store: WatchedStore, inner: Breakable) -> None:
+    inner.calls.clear()
+    for _ in range(100):
+        await anyio.sleep(1)
+        await store.find("k")
+    assert {method for _, method in inner.calls} == {"find"}
+
+
+async def test_whatever_an_idle_store_answers_the_watch_goes_on(store: WatchedStore, inner: Breakable) -> None:
+    inner.fault = ValueError("a bug")
+    await anyio.sleep(20)
+    inner.fault = gone()
+    await anyio.sleep(10)
+    assert store.down_since is not None
 
 
 async def test_two_outages_in_a_row_have_one_task_that_looks(store: WatchedStore, inner: Breakable) -> None:

@@ -1,12 +1,14 @@
 """A store of which it is known whether it can be reached. Keeps no records: it hands every call on.
 
 While the store is out of reach calls fail at once, so that no caller waits for a time-out that tells what is known
-already; one a second is let through, and a task of its own looks for the store until it is back.
+already; one a second is let through, and a task of its own looks for the store until it is back. The same task asks a
+store that nobody else calls, so that an outage does not go by unnoticed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -22,7 +24,8 @@ log = logging.getLogger("connectors.stores")
 T = TypeVar("T")
 _START_WITHIN = 30.0  # seconds: a start may migrate the schema
 _ANSWER_WITHIN = 5.0  # seconds for any other call
-_LOOK_EVERY = 1.0  # seconds, a quarter more or less: servers that share a store do not all look at once
+_LOOK_EVERY = 1.0  # seconds while it is out of reach, a quarter more or less: not all servers look at once
+_GREET_EVERY = 5.0  # seconds without a call while it is in reach, likewise
 _PROBE = "probe"  # the key of the payload that a look writes; no other key looks like it
 
 
@@ -34,10 +37,12 @@ class WatchedStore(Store):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._is_started = False
-        self._look: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._next_try = 0.0
+        self._answered_at = 0.0
         self._changes = 0
         self._is_up = asyncio.Event()
+        self._is_lost = asyncio.Event()
         self.down_since: float | None = None
         """The instant, on the event loop's clock, from which on the store has been out of reach; None while it is in
         reach, and before the start."""
@@ -66,11 +71,12 @@ class WatchedStore(Store):
         else:
             self._is_started = True
             self._find()
+        self._keeper = asyncio.create_task(self._keep_watch())
 
     async def aclose(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.wait({self._look})
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
         try:
             await _answer(self._store.aclose(), _ANSWER_WITHIN)
         except StoreUnavailable as error:
@@ -94,6 +100,7 @@ class WatchedStore(Store):
         except StoreUnavailable as error:
             self._fail(error, seen)
             raise
+        self._answered_at = _now()
         if is_try and self._changes == seen:
             self._find()
         return answer
@@ -110,11 +117,10 @@ class WatchedStore(Store):
         self.outages += 1
         self._changes += 1
         self._is_up.clear()
+        self._is_lost.set()
         log.error(
             "the idempotency store is out of reach: %s", self.fault, extra={"fields": {"event": "store_out_of_reach"}}
         )
-        if self._look is None or self._look.done():  # one that still goes on saw nothing of the time between
-            self._look = asyncio.create_task(self._look_for_it())
 
     def _find(self) -> None:
         now = _now()
@@ -125,16 +131,31 @@ class WatchedStore(Store):
             )
         self.down_since, self.up_since, self.fault = None, now, ""
         self._changes += 1
+        self._is_lost.clear()
         self._is_up.set()
 
-    async def _look_for_it(self) -> None:
-        if self._is_started:
-            await self._look_once()  # at once: it may have been one broken connection
-        while self.down_since is not None:
-            await asyncio.sleep(_LOOK_EVERY * random.uniform(0.75, 1.25))  # noqa: S311 - guards nothing
-            await self._look_once()
+    async def _keep_watch(self) -> None:
+        while True:
+            if self.down_since is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_about(_GREET_EVERY)):
+                        await self._is_lost.wait()
+            else:
+                await asyncio.sleep(_about(_LOOK_EVERY))
+            if self.down_since is not None:  # lost a moment ago it is looked for at once: it may be one connection
+                await self._look()
+            elif _now() - self._answered_at >= _GREET_EVERY / 2:
+                await self._greet()
 
-    async def _look_once(self) -> None:
+    async def _greet(self) -> None:
+        try:
+            await self.now()
+        except StoreUnavailable:
+            pass  # it was taken note of where it was raised
+        except Exception:
+            log.exception("the idempotency store could not be asked for the time")
+
+    async def _look(self) -> None:
         seen = self._changes
         try:
             if self._is_started:
@@ -275,6 +296,10 @@ async def _answer(call: Awaitable[T], within: float) -> T:
 
 async def _next(records: AsyncIterator[Record]) -> Record | None:
     return await anext(records, None)
+
+
+def _about(seconds: float) -> float:
+    return seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads servers out, guards nothing
 
 
 def _now() -> float:
