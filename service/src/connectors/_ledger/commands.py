@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -107,6 +108,9 @@ def _forget(
 
 
 def _on_ledger(settings: Settings, ask: Callable[[Ledger], Awaitable[T]]) -> T:
+    # What a store warns of at its start is the servers' business, and stands in their logs.
+    logging.getLogger("connectors").setLevel(logging.ERROR)
+
     async def opened() -> T:
         async with open_ledger(settings.store, settings.engine_options()) as ledger:
             return await ask(ledger)
