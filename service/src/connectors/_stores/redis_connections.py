@@ -36,7 +36,7 @@ Command = tuple[Word, ...]
 CONNECT_WITHIN = 1.0
 """Seconds."""
 ANSWER_WITHIN = 2.0
-"""Seconds for a whole operation: its turn, the connection, every question and answer."""
+"""Seconds for a whole operation, once it is its turn: the connection, every question and answer."""
 AT_ONCE = 64
 """Connections."""
 _CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "OOM", "UNKILLABLE", "WRONGTYPE"})
@@ -100,32 +100,42 @@ class Connections:
         self._name = name
         self._turns = anyio.Semaphore(at_once, fast_acquire=True)
         self._idle: list[Wire] = []
+        self._hangs = 0
+        """How many operations got no answer in time."""
         self._closed = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Conversation]:
         """One operation's conversation with the server.
 
+        The wait for a turn is as long as the others take; where one of them gets no answer in time, those that wait
+        fail with it.
+
         :raises StoreUnavailable: for what goes wrong in it.
         """
+        hangs = self._hangs
         try:
-            async with asyncio.timeout(ANSWER_WITHIN), self._turns:
+            async with self._turns, asyncio.timeout(ANSWER_WITHIN):
+                if self._hangs != hangs:
+                    raise StoreUnavailable(self._fault(TimeoutError()))
                 idle = self._idle.pop() if self._idle else None
                 conversation = Conversation(idle or self._make(), self._replaced if idle else None)
                 try:
                     yield conversation
-                except BaseException as error:
-                    # it may hold an answer that nobody reads any more, or lead to a server that was replaced
-                    await conversation.wire.disconnect(nowait=True)
-                    if isinstance(error, RedisError | OSError):
-                        await self._close_idle()
+                except BaseException:
+                    await conversation.wire.disconnect(nowait=True)  # it may hold an answer that nobody reads any more
                     raise
                 self._idle.append(conversation.wire)
                 if self._closed:
                     await self._close_idle()
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            self._hangs += isinstance(error, TimeoutError | RedisTimeoutError)
+            await self._close_idle()  # they may lead to a server that another one has replaced
             # The cause is not chained: a server may repeat the words of a command that it does not know, AUTH's too.
-            raise StoreUnavailable(f"the Redis store at {self._name} {_what_happened(error)}") from None
+            raise StoreUnavailable(self._fault(error)) from None
+
+    def _fault(self, error: RedisError | OSError) -> str:
+        return f"the Redis store at {self._name} {_what_happened(error)}"
 
     async def aclose(self) -> None:
         """Close what is idle, and the rest when its operation is over."""
