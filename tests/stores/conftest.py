@@ -56,15 +56,21 @@ def on_sqlite(folder: Path, servers: int) -> Make:
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite, two servers"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    match request.param:
+def store_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def make(store_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    match store_name:
         case "memory":
             return in_memory
         case "sqlite":
             return on_sqlite(tmp_path, 1)
         case "sqlite, two servers":
             return on_sqlite(tmp_path, 2)
-    raise AssertionError(request.param)
+    raise AssertionError(store_name)
 
 
 @pytest.fixture
