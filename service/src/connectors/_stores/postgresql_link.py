@@ -8,6 +8,7 @@ on the server, so that a pooler may give each one to another session.
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import NamedTuple
 
 import psycopg
@@ -58,8 +59,9 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._lost: str | None = None
-        # Always listened to: the server's goodbye to an idle connection is heard before the next question is asked.
         self._loop.add_reader(self._socket, self._on_readable)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
 
     @classmethod
     async def open(cls, conninfo: str) -> Link:
@@ -73,6 +75,11 @@ class Link:
     def usable(self) -> bool:
         """False once it is closed or lost."""
         return self._lost is None
+
+    def hear(self) -> None:
+        """Hear what the server said while it was not asked: its goodbye, as a rule."""
+        while self._lost is None and self._poll.poll(0):
+            self._on_readable()
 
     @property
     def server_version(self) -> int:

@@ -49,6 +49,7 @@ class Pool:
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Link] = []
         self._links: set[Link] = set()
+        self._is_closed = False
 
     async def run(self, operation: Callable[[Link], Awaitable[T]], *, timeout: float | None = None) -> T:
         """The operation's answer, on a connection that nobody else uses meanwhile.
@@ -64,8 +65,7 @@ class Pool:
                 if link is None:
                     doing = "it cannot be reached"
                     scope.reschedule(loop.time() + self._address.connect_timeout)
-                    link = await Link.open(self._address.conninfo)
-                    self._links.add(link)
+                    link = await self._new()
                     scope.reschedule(loop.time() + timeout)
                 doing = "it does not answer"
                 try:
@@ -98,15 +98,26 @@ class Pool:
             raise
 
     def close(self) -> None:
-        """All connections, also those in use."""
+        """All connections, also those in use. No more are opened."""
+        self._is_closed = True
         for link in self._links:
             link.close()
         self._links.clear()
         self._idle.clear()
 
+    async def _new(self) -> Link:
+        if self._is_closed:
+            raise LinkLost("the store is closed")
+        link = await Link.open(self._address.conninfo)
+        self._links.add(link)
+        if self._is_closed:  # meanwhile
+            link.close()
+        return link
+
     def _pop(self) -> Link | None:
         while self._idle:
             link = self._idle.pop()
+            link.hear()
             if link.usable:
                 return link
             self._links.discard(link)

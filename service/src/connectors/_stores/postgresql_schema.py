@@ -55,7 +55,8 @@ _LOCK = 0x436E6374_53636861
 """Of the advisory locks: "CnctScha" in ASCII. It ends with its transaction, so that it works through a pooler."""
 
 _STATE = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
-_TABLE = "SELECT to_regclass('connectors_schema') IS NOT NULL"
+# Not by to_regclass(), which may answer what this session knew before it waited for the lock.
+_TABLE = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'connectors_schema' AND pg_table_is_visible(oid))"
 _VERSION = "SELECT version, usable_from FROM connectors_schema"
 _RIGHTS = """
     SELECT name FROM unnest(ARRAY['connectors_records', 'connectors_payloads']) AS name

@@ -77,22 +77,21 @@ LOAD = _with_clock("SELECT data FROM connectors_payloads WHERE key = $2 AND kind
 # --- Expiry. The rows are chosen once and locked; what another server works on is left for the next step.
 
 EXPIRE_PAYLOADS = _with_clock("""
-    WITH ended AS MATERIALIZED (
-        SELECT key, kind FROM connectors_payloads WHERE ends <= CLOCK
-        ORDER BY ends LIMIT $2::bigint FOR UPDATE SKIP LOCKED
-    ), gone AS (
-        DELETE FROM connectors_payloads AS payload USING ended
-        WHERE payload.key = ended.key AND payload.kind = ended.kind RETURNING 1
+    WITH gone AS (
+        DELETE FROM connectors_payloads WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM connectors_payloads WHERE ends <= CLOCK
+            ORDER BY ends LIMIT $2::bigint FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
     )
     SELECT count(*) FROM gone
 """)
 
 EXPIRE_RECORDS = _with_clock("""
-    WITH aged AS MATERIALIZED (
-        SELECT key FROM connectors_records WHERE changed <= CLOCK - $2::float8 AND lease_until <= CLOCK
-        ORDER BY changed LIMIT $3::bigint FOR UPDATE SKIP LOCKED
-    ), gone AS (
-        DELETE FROM connectors_records AS record USING aged WHERE record.key = aged.key RETURNING 1
+    WITH gone AS (
+        DELETE FROM connectors_records WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM connectors_records WHERE changed <= CLOCK - $2::float8 AND lease_until <= CLOCK
+            ORDER BY changed LIMIT $3::bigint FOR UPDATE SKIP LOCKED
+        )) RETURNING 1
     )
     SELECT count(*) FROM gone
 """)
