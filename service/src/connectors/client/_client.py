@@ -314,9 +314,9 @@ class ConnectorClient:
         if not self._channels:
             raise RuntimeError("use the client as an asynchronous context: async with ConnectorClient(…) as client")
         failure: OSError | None = None
-        for _ in self._channels:
-            channel = self._channels[self._turn]
-            self._turn = (self._turn + 1) % len(self._channels)
+        first = self._turn
+        self._turn = (first + 1) % len(self._channels)
+        for channel in self._channels[first:] + self._channels[:first]:  # each once, whatever other calls do meanwhile
             try:
                 async with asyncio.timeout(self._timeout):
                     await channel.__connect__()
