@@ -26,7 +26,8 @@ _PASSES = re.compile(
 _STAYS = re.compile(
     r"authentication failed|no password supplied|pg_hba\.conf|does not exist|not permitted to log in"
     r"|no such (user|database)|is not currently accepting connections|permission denied for database"
-    r"|certificate verify failed|does not match host name|does not support SSL|root certificate|^invalid "
+    r"|certificate verify failed|does not match host name|does not support SSL|root certificate"
+    r"|invalid (port number|\w+ value)"
 )
 _BROKEN = re.compile(r"08|25|57|XX")
 """Classes of codes after which a session is no good: connection faults, a server that became read-only (a failover),
