@@ -3,49 +3,48 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from connectors._engine.admission import Admission
 from connectors._engine.creates import Created, Creates
+from connectors._engine.deletions import Deletions
 from connectors._engine.events import Observer
 from connectors._engine.fingerprint import fingerprint_of
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
 from connectors._engine.invocation import Invoker, now
+from connectors._engine.job_calls import JobCalls, decode_meta
 from connectors._engine.marks import Marks
 from connectors._engine.options import EngineOptions
-from connectors._engine.outcome import bug
+from connectors._engine.polls import Polls
+from connectors._engine.reaper import Reaper
 from connectors._engine.recorder import Call, Recorder
-from connectors._engine.redaction import presentable, redacted
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
 from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
 from connectors._engine.shield import Shield
+from connectors._engine.sweeping import sweep
 from connectors._engine.sync_calls import SyncCalls, sync_key
 from connectors._engine.work import Work
 from connectors._registry import Registered, Registry
 from connectors._stores.store import Store, StoreUnavailable
-from connectors.connector import AsyncConnectorBase, ResourceMeta
-from connectors.context import Context
-from connectors.errors import Conflict, ConnectorError, NotFound, Unimplemented
+from connectors.errors import Conflict, Unimplemented
 from connectors.http import HttpClient
-from connectors.models import LogPage, MetricResult, Phase, Resource
+from connectors.models import LogPage, MetricResult, Resource
 from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource
 
 __all__ = ["Engine"]
 
 log = logging.getLogger("connectors.engine")
 T = TypeVar("T")
-_SWEEP_STEP, _SWEEP_PAUSE = 1_000, 0.05  # records at a time, seconds between: other work goes on meanwhile
 _LAST_MARKS = 2.0  # seconds for what is still to be written down when the server ends
-_SWEEP_EVERY = 60.0  # seconds, and up to as much again: servers that share a store take turns by chance
 
 
 class _Calls(Protocol[T]):
@@ -82,11 +81,14 @@ class Engine:
         self._admission = Admission(self._options)
         self._shield = Shield()
         self._marks = Marks(store)
+        self._calls = JobCalls(self._admission, self._invoker)
+        self._deletions = Deletions(store, self._calls, self._shield)
         self._recorder = Recorder(observers, frozenset(item.category.name for item in registry))
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
         self._creates: Creates
         self._sync: SyncCalls
+        self._polls: Polls
 
     @property
     def in_flight(self) -> Mapping[tuple[str, str], int]:
@@ -109,8 +111,29 @@ class Engine:
             forms=self._forms,
             options=self._options,
         )
-        self._tasks.start_soon(self._sweep)
+        self._polls = Polls(
+            tasks=self._tasks,
+            store=self._store,
+            marks=self._marks,
+            shield=self._shield,
+            calls=self._calls,
+            forms=self._forms,
+            recorder=self._recorder,
+            options=self._options,
+        )
+        reaper = Reaper(
+            tasks=self._tasks,
+            registry=self.registry,
+            store=self._store,
+            marks=self._marks,
+            calls=self._calls,
+            deletions=self._deletions,
+            recorder=self._recorder,
+            options=self._options,
+        )
         self._tasks.start_soon(self._marks.run)
+        self._tasks.start_soon(reaper.run)
+        self._tasks.start_soon(partial(sweep, self._store, retention=self._options.store_retention))
         return self
 
     async def __aexit__(
@@ -235,52 +258,22 @@ class Engine:
                     call.hidden = error
                     resource = self._shield.hide(request.category, request.meta, error, now=now())
             else:
-                job = _decode(registered, request.meta)
-                resource = await self._get(registered, request, job, call, until)
+                job = decode_meta(registered, request.meta)
+                resource = await self._polls.poll(registered, request, job, call=call, until=until)
             call.phase = resource.phase
             return resource
 
-    async def _get(
-        self, registered: Registered, request: JobRequest, job: ResourceMeta, call: Call, until: float
-    ) -> Resource:
-        try:
-            answer = await self._call(registered, "get", request, job, call=call, until=until)
-            if not isinstance(answer, Resource) or answer.phase is Phase.UNDEFINED:
-                got = "UNDEFINED" if isinstance(answer, Resource) else type(answer).__name__
-                raise bug(
-                    request.category.name, "get", TypeError(f"get must return a Resource with a phase, not {got}")
-                )
-            answer = redacted(answer)
-            size = len(self._forms.encode_result(answer))  # what cannot be written is a bug, and hidden like any other
-        except NotFound as error:
-            gone = Resource(Phase.FAILED, presentable(error.message))
-            return self._shield.answer(request.category, request.meta, gone)
-        except ConnectorError as error:
-            error.message = presentable(error.message)
-            call.hidden = error
-            return self._shield.hide(request.category, request.meta, error, now=now())
-        except Exception as error:  # noqa: BLE001 - the connector may have put anything into its answer
-            call.hidden = bug(request.category.name, "get", error)
-            return self._shield.hide(request.category, request.meta, call.hidden, now=now())
-        if size > self._options.answer_max_bytes:
-            answer = _too_large(answer, size, self._options.answer_max_bytes)
-            size = 0
-        return self._shield.answer(request.category, request.meta, answer, size=size)
-
     async def delete(self, request: JobRequest) -> None:
-        """Cancel the job; one that is over or missing is no error."""
+        """Cancel the job, or see to it that it will be; one that is over or missing is no error."""
         with self._recorder.call("delete", request.category.name, request.caller) as call:
             registered = self.registry.find(request.category)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
                 await self._sync.cancel_job(registered, request.meta)
                 return
-            job = _decode(registered, request.meta)
-            try:
-                until = self._answer_by(request.caller)
-                await self._call(registered, "delete", request, job, call=call, until=until)
-            except NotFound as error:
-                log.debug("a job to be deleted is not there: %s", presentable(error.message))
+            job = decode_meta(registered, request.meta)
+            until = self._answer_by(request.caller)
+            await self._deletions.delete(registered, request, job, call=call, until=until)
 
     async def get_logs(self, request: JobRequest, *, lines: int, token: str) -> LogPage:
         """A page of the job's log.
@@ -315,9 +308,9 @@ class Engine:
             registered = self.registry.find(request.category)
             if registered.kind == "sync":
                 raise Unimplemented(f"{request.category.name} is a sync connector: it has no jobs")
-            job = _decode(registered, request.meta)
+            job = decode_meta(registered, request.meta)
             until = self._answer_by(request.caller)
-            return await self._call(registered, operation, request, job, call=call, until=until, **options)
+            return await self._calls.call(registered, operation, request, job, call=call, until=until, **options)
 
     def _recorded(self, operation: str, request: CreateRequest) -> AbstractContextManager[Call]:
         return self._recorder.call(
@@ -328,28 +321,6 @@ class Engine:
             execution=request.metadata.task_execution_id,
         )
 
-    async def _call(
-        self,
-        registered: Registered,
-        operation: str,
-        request: JobRequest,
-        job: ResourceMeta,
-        *,
-        call: Call,
-        until: float,
-        **options: Any,
-    ) -> Any:
-        with await self._admission.enter(request.category.name, until=until):
-            ctx: Context = self._invoker.context(
-                registered, request.caller, deadline=until, output_prefix=request.output_prefix
-            )
-            try:
-                return await self._invoker.call(
-                    registered, operation, ctx, job, retry_until=lambda: until, on_attempt=call.on_attempt, **options
-                )
-            finally:
-                call.unknown_states = tuple(sorted(ctx.unknown_states))
-
     def _answer_by(self, caller: Caller) -> float:
         """The instant by which the answer must leave: the caller's deadline, or the default, less the margin."""
         start, options = now(), self._options
@@ -357,32 +328,9 @@ class Engine:
         seconds = min(wanted, options.max_timeout)
         return start + seconds - min(options.margin, seconds / 10)
 
-    async def _sweep(self) -> None:
-        while True:
-            await anyio.sleep(_SWEEP_EVERY * (1 + random.random()))  # noqa: S311 - spreads servers out, guards nothing
-            try:
-                forgotten = _SWEEP_STEP
-                while forgotten == _SWEEP_STEP:
-                    forgotten = await self._store.expire(older_than=self._options.store_retention, limit=_SWEEP_STEP)
-                    await anyio.sleep(_SWEEP_PAUSE)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
-                log.warning("old records could not be swept: %s", error)
-
-
-def _too_large(answer: Resource, size: int, most: int) -> Resource:
-    """A poll that the backend cannot take counts as failed, and the sixth loses the task: better fail with a reason."""
-    if not answer.phase.is_terminal:
-        return Resource(answer.phase, answer.message[:1_000])
-    text = f"the result takes {size} bytes, and a backend takes {most} in one message: write it under output_prefix"
-    return Resource(Phase.FAILED, text)
-
 
 def _fingerprint(request: CreateRequest) -> str:
     return fingerprint_of(request) if request.caller.idempotency_key else ""
-
-
-def _decode(registered: Registered, meta: bytes) -> ResourceMeta:
-    return cast("AsyncConnectorBase[ResourceMeta]", registered.connector).meta_type.decode(meta)
 
 
 def _refuse_flyte1(registered: Registered, caller: Caller) -> None:

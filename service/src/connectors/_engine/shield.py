@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from connectors._engine.outcome import status_of
+from connectors._engine.outcome import AdmissionRefused, status_of
 from connectors.errors import ConnectorError
 from connectors.models import Phase, Resource, TaskCategory
 
@@ -28,8 +28,10 @@ _Job = tuple[TaskCategory, bytes]  # the meta's hash: a caller may send long one
 class _Known:
     phase: Phase = Phase.RUNNING
     terminal: Resource | None = None
+    is_final: bool = False
     size: int = 0
     fault_since: float | None = None
+    platform_fault_since: float | None = None
     faults: int = 0
 
 
@@ -48,14 +50,12 @@ class Shield:
         :param size: the resource's, in bytes.
         """
         known = self._of(category, meta)
-        known.fault_since, known.faults = None, 0
-        if known.terminal is not None and not resource.phase.is_terminal:
+        known.fault_since, known.platform_fault_since, known.faults = None, None, 0
+        if known.terminal is not None and (known.is_final or not resource.phase.is_terminal):
             return known.terminal
         known.phase = resource.phase
         if resource.phase.is_terminal:
-            self._size += size - known.size
-            known.terminal, known.size = resource, size
-            self._forget_what_is_too_much()
+            self._end(known, resource, size)
         return resource
 
     def hide(self, category: TaskCategory, meta: bytes, error: ConnectorError, *, now: float) -> Resource:
@@ -68,6 +68,8 @@ class Shield:
         known.faults += 1
         if known.fault_since is None:
             known.fault_since = now
+        if known.platform_fault_since is None and not isinstance(error, AdmissionRefused):
+            known.platform_fault_since = now
         if known.terminal is not None:
             return known.terminal
         fault: dict[str, Any] = {
@@ -76,13 +78,41 @@ class Shield:
             "count": known.faults,
             "age_seconds": round(now - known.fault_since, 1),
         }
-        return replace(Resource(known.phase), message=error.message, custom_info={"fault": fault})
+        return Resource(known.phase, message=error.message, custom_info={"fault": fault})
+
+    def fault_age(self, category: TaskCategory, meta: bytes, *, now: float) -> float:
+        """For how long, in seconds, no poll of the job has got an answer of the platform's. Polls that were over this
+        server's own limits do not count.
+        """
+        known = self._known.get(_job(category, meta))
+        return 0.0 if known is None or known.platform_fault_since is None else now - known.platform_fault_since
+
+    def end(self, category: TaskCategory, meta: bytes, resource: Resource) -> Resource:
+        """The job ended by this service's doing: whatever the platform says of it later, this is the answer, unless
+        another terminal phase is the answer already. Returns the one that stands.
+        """
+        known = self._of(category, meta)
+        if known.terminal is None:
+            known.phase = resource.phase
+            self._end(known, resource, 0)
+        known.is_final = True
+        return known.terminal or resource
+
+    def terminal(self, category: TaskCategory, meta: bytes) -> Resource | None:
+        """The job's end, where it is known."""
+        known = self._known.get(_job(category, meta))
+        return None if known is None else known.terminal
 
     def forget(self, category: TaskCategory, meta: bytes) -> None:
         """Nothing is known of this job any more."""
         known = self._known.pop(_job(category, meta), None)
         if known is not None:
             self._size -= known.size
+
+    def _end(self, known: _Known, resource: Resource, size: int) -> None:
+        self._size += size - known.size
+        known.terminal, known.size = resource, size
+        self._forget_what_is_too_much()
 
     def _of(self, category: TaskCategory, meta: bytes) -> _Known:
         job = _job(category, meta)

@@ -1,0 +1,149 @@
+"""One platform call for all who poll the same job at the same time.
+
+Polls are the same where their answer is bound to be: task type, meta, output prefix, protocol, and the secrets that the
+caller's connection brought. The call is nobody's own: who gives up leaves it to the others, and it ends with the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from connectors._engine.invocation import now
+from connectors._engine.job_calls import JobCalls
+from connectors._engine.outcome import bug
+from connectors._engine.recorder import Call
+from connectors._engine.redaction import presentable, redacted
+from connectors._engine.requests import JobRequest, StoredForms
+from connectors._registry import Registered
+from connectors.connector import ResourceMeta
+from connectors.errors import ConnectorError, DeadlineExceeded, NotFound, Unavailable
+from connectors.models import Phase, Resource, TaskCategory
+
+__all__ = ["PlatformAnswer", "SharedPoll", "SharedPolls", "worth_asking_again"]
+
+_GRACE = 0.02  # seconds for a call that ends with its caller's time to say how it ended
+_WORTH_ASKING = 1.0  # seconds that a poll must have left, to ask again what ran out of another's time
+_Key = tuple[TaskCategory, bytes, str, str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
+class PlatformAnswer:
+    """What a poll of the platform brought: a resource or a fault, NotFound among them."""
+
+    resource: Resource | None
+    fault: ConnectorError | None = None
+    size: int = 0
+    """The resource's, in bytes, as it is written for the caller."""
+
+
+class SharedPoll:
+    """One platform call, and those who wait for it."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        """The instant, on the event loop's clock, by which the call ends."""
+        self.call = Call()
+        """What is learnt of it on the way: to be told by the poll that began it, so that nothing is counted twice."""
+        self.answer: PlatformAnswer | None = None
+        self.waiting = 0
+        self.scope = anyio.CancelScope()
+        self._done = anyio.Event()
+        self._when_done: list[Callable[[], None]] = []
+
+    def end(self, answer: PlatformAnswer) -> None:
+        """Give everyone who waits their answer."""
+        self.answer = answer
+        self._done.set()
+        for tell in self._when_done:
+            tell()
+
+    def when_done(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called at the end, or now where it is over."""
+        if self.answer is None:
+            self._when_done.append(tell)
+        else:
+            tell()
+
+    async def wait(self, *, until: float) -> PlatformAnswer:
+        """The answer; DeadlineExceeded where it is not there by ``until``."""
+        with anyio.CancelScope(deadline=until + _GRACE if self.until <= until else until):
+            await self._done.wait()
+        return self.answer or PlatformAnswer(None, DeadlineExceeded("the platform did not answer in time"))
+
+
+class SharedPolls:
+    """The polls that are under way."""
+
+    def __init__(self, tasks: TaskGroup, calls: JobCalls, forms: StoredForms) -> None:
+        self._tasks = tasks
+        self._calls = calls
+        self._forms = forms
+        self._polls: dict[_Key, SharedPoll] = {}
+
+    @contextmanager
+    def joined(
+        self, registered: Registered, request: JobRequest, job: ResourceMeta, *, until: float
+    ) -> Iterator[SharedPoll]:
+        """The call that is under way, or a new one that ends by ``until``."""
+        key = _key_of(request)
+        poll = self._polls.get(key)
+        if poll is None:
+            poll = self._polls[key] = SharedPoll(until)
+            self._tasks.start_soon(self._carry_out, key, poll, registered, request, job)
+        poll.waiting += 1
+        try:
+            yield poll
+        finally:
+            poll.waiting -= 1
+            if not poll.waiting and poll.answer is None:
+                self._drop(key, poll)
+                poll.scope.cancel()
+
+    async def _carry_out(
+        self, key: _Key, poll: SharedPoll, registered: Registered, request: JobRequest, job: ResourceMeta
+    ) -> None:
+        answer = PlatformAnswer(None, Unavailable("the server stopped before the platform answered"))
+        try:
+            with poll.scope:
+                answer = await self._ask(poll, registered, request, job)
+        finally:
+            self._drop(key, poll)
+            poll.end(answer)
+
+    async def _ask(
+        self, poll: SharedPoll, registered: Registered, request: JobRequest, job: ResourceMeta
+    ) -> PlatformAnswer:
+        task_type = request.category.name
+        try:
+            answer = await self._calls.call(registered, "get", request, job, call=poll.call, until=poll.until)
+            if not isinstance(answer, Resource) or answer.phase is Phase.UNDEFINED:
+                got = "UNDEFINED" if isinstance(answer, Resource) else type(answer).__name__
+                raise bug(task_type, "get", TypeError(f"get must return a Resource with a phase, not {got}"))
+            answer = redacted(answer)
+            size = len(self._forms.encode_result(answer))  # what cannot be written is a bug, and hidden like any other
+        except ConnectorError as error:
+            error.message = presentable(error.message)
+            return PlatformAnswer(None, error)
+        except Exception as error:  # noqa: BLE001 - the connector may have put anything into its answer
+            return PlatformAnswer(None, bug(task_type, "get", error))
+        return PlatformAnswer(answer, size=size)
+
+    def _drop(self, key: _Key, poll: SharedPoll) -> None:
+        if self._polls.get(key) is poll:
+            del self._polls[key]
+
+
+def worth_asking_again(poll: SharedPoll, answer: PlatformAnswer, *, until: float) -> bool:
+    """Whether the call failed for want of time that this poll still has."""
+    ran_out = answer.fault is not None and not isinstance(answer.fault, NotFound) and now() >= poll.until - _GRACE
+    return ran_out and until - now() >= _WORTH_ASKING
+
+
+def _key_of(request: JobRequest) -> _Key:
+    secrets = tuple(sorted(request.caller.secrets.items()))
+    return request.category, request.meta, request.output_prefix, request.caller.protocol, secrets
