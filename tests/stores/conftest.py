@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from connectors._stores import Store
 from connectors._stores.memory import MemoryStore
+from connectors._stores.postgresql import PostgresStore
+from connectors._stores.redis import RedisStore
 from connectors._stores.rules import RecordStore
+from connectors._stores.sqlite import SqliteStore
+from tests.stores import postgres_server, redis_server
 
 
 class Clock:
@@ -44,8 +49,6 @@ def in_memory(clock: Callable[[], float] | None) -> list[RecordStore]:
 
 
 def on_sqlite(folder: Path, servers: int) -> Make:
-    from connectors._stores.sqlite import SqliteStore
-
     numbers = count()
 
     def make(clock: Callable[[], float] | None) -> list[RecordStore]:
@@ -55,7 +58,52 @@ def on_sqlite(folder: Path, servers: int) -> Make:
     return make
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, two servers"])
+def on_redis(server: redis_server.RedisServer) -> Make:
+    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+        with Redis.from_url(server.url) as client:
+            client.flushall()
+        return [RedisStore(server.url, clock=clock) for _ in range(2)]
+
+    return make
+
+
+def on_postgresql(server: postgres_server.PostgresServer, url: str) -> Make:
+    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+        server.execute("DROP SCHEMA public CASCADE")
+        server.execute("CREATE SCHEMA public")
+        return [PostgresStore(url, clock=clock) for _ in range(2)]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.RedisServer]:
+    if reason := redis_server.available():
+        pytest.skip(reason)
+    with redis_server.redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres_server.PostgresServer]:
+    if reason := postgres_server.available():
+        pytest.skip(reason)
+    with postgres_server.postgres_server("fsync=off") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgresql: postgres_server.PostgresServer) -> Iterator[postgres_server.PgBouncer]:
+    """In transaction mode, with so few connections that they change hands."""
+    if reason := postgres_server.pgbouncer_available():
+        pytest.skip(reason)
+    with postgres_server.pgbouncer(postgresql, pool=3) as pooler:
+        yield pooler
+
+
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite, two servers", "redis", "postgresql", "postgresql through pgbouncer"]
+)
 def store_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -70,7 +118,11 @@ def make(store_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Mak
             return on_sqlite(tmp_path, 1)
         case "sqlite, two servers":
             return on_sqlite(tmp_path, 2)
-    raise AssertionError(store_name)
+        case "redis":
+            return on_redis(request.getfixturevalue("redis"))
+    server = request.getfixturevalue("postgresql")
+    pooler = request.getfixturevalue("pgbouncer") if store_name != "postgresql" else None
+    return on_postgresql(server, pooler.url(server.url) if pooler else server.url)
 
 
 @pytest.fixture

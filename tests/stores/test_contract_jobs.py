@@ -286,6 +286,44 @@ async def test_who_took_a_job_over_is_not_forgotten_when_it_is_set_aside_again(s
     assert (record.adopted_by, record.reason) == ("k2", "reported")
 
 
+async def test_a_deletion_that_was_given_up_is_neither_due_nor_claimed_and_can_be_begun_again(servers: Servers) -> None:
+    await make_job(servers.first)
+    await servers.first.want_deletion("k", reason="aborted")
+    await servers.first.claim_deletion("k", hold=60)
+    servers.clock.advance(60)
+    assert await servers.second.set_aside("k", reason="given up", still=Attention.DELETE)
+    given_up = await found(servers.first)
+    assert (given_up.deletion, given_up.is_over) == (Deletion.WANTED, True)
+    assert await servers.first.waiting(Attention.DELETE, older_than=0) == []
+    assert await servers.first.claim_deletion("k", hold=60) is None
+    servers.clock.advance(1)
+    now = servers.clock.now
+    again = replace(given_up, delete_at=now, delete_tries=0, reason="a person", set_aside=False, changed=now)
+    assert await servers.second.want_deletion("k", reason="a person") == again
+    assert await servers.first.waiting(Attention.DELETE, older_than=0) == [again]
+
+
+async def test_a_record_is_judged_only_while_it_still_waits_for_what_it_was_found_by(servers: Servers) -> None:
+    await make_job(servers.first)
+    await servers.first.note("k", delivered=False)
+    (lost,) = await servers.first.waiting(Attention.LOST, older_than=0)
+    polled = await servers.second.note("k", polled=True)
+    assert await servers.first.want_deletion("k", reason="orphan", still=lost.attention()) == polled
+    assert not await servers.first.set_aside("k", reason="reported", still=lost.attention())
+    assert await servers.first.find("k") == polled
+    wanted = await servers.first.want_deletion("k", reason="orphan", still=Attention.IDLE)
+    assert wanted is not None
+    assert wanted.deletion is Deletion.WANTED
+    assert not await servers.first.set_aside("k", reason="reported", still=Attention.IDLE)
+    assert await servers.first.set_aside("k", reason="given up", still=Attention.DELETE)
+
+
+async def test_a_job_that_has_no_record_waits_for_nothing_that_it_could_be_judged_by(store: Store) -> None:
+    assert await store.want_deletion("k", reason="orphan", job=UNHEARD, still=Attention.LOST) is None
+    assert not await store.set_aside("k", reason="reported", still=Attention.NONE)
+    assert await store.find("k") is None
+
+
 async def test_a_record_that_was_set_aside_can_still_be_cancelled(servers: Servers) -> None:
     await make_job(servers.first)
     await servers.first.set_aside("k", reason="reported")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors._stores import Deletion, Delivery, Record, State, Store
+from connectors._stores import Attention, Deletion, Delivery, Record, State, Store
 from connectors._stores.memory import MemoryStore
 from connectors._stores.rules import RecordStore
 from tests.stores.conftest import Clock, Make, Servers
@@ -148,6 +148,7 @@ def on(key: str) -> st.SearchStrategy[Step]:
         st.just(lambda store: store.note(key, polled=True)),
         st.just(lambda store: store.note(key, terminal="FAILED")),
         st.just(lambda store: store.want_deletion(key, reason="aborted", job=new)),
+        st.just(lambda store: store.want_deletion(key, reason="orphan", still=Attention.LOST)),
         st.just(lambda store: store.claim_deletion(key, hold=60)),
         st.just(lambda store: store.note_deleted(key)),
         st.just(lambda store: store.set_aside(key, reason="reported")),
