@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import pytest
 
+from connectors._ledger import Fate
 from connectors._stores import Store, open_store
 from connectors._stores.sqlite import SqliteStore
 from tests.cli.conftest import Run
@@ -53,6 +55,9 @@ MEMBERS = {
     "meta",
     "meta_base64",
 }
+
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def key(number: int) -> str:
@@ -274,6 +279,18 @@ def test_a_flag_that_is_none_is_exit_code_2(run: Run, old_jobs: str, flag: str) 
     result = run("jobs", "list", flag, old_jobs)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def first_columns(heading: str) -> set[str]:
+    """The words in code style in the first column of one of the README's tables."""
+    _, _, table = README.read_text("utf-8").partition(f"\n| {heading} | |\n|---|---|\n")
+    lines = table.partition("\n\n")[0].splitlines()
+    return {word for line in lines for word in re.findall("`([^`]+)`", line.split("|")[1])}
+
+
+def test_the_readme_names_every_fate_and_every_member() -> None:
+    assert first_columns("fate") == {fate.value for fate in Fate}
+    assert first_columns("member") == MEMBERS
 
 
 def test_help_names_each_command_and_loads_no_server(run: Run, plugins: Path) -> None:

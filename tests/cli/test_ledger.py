@@ -101,14 +101,19 @@ async def test_a_job_that_comes_twice_is_listed_once_as_it_is_now(clock: Clock) 
         async def records(self) -> AsyncIterator[Record]:
             async for record in super().records():
                 yield record
-            await self.note(key(1), terminal="SUCCEEDED")
-            async for record in super().records():
-                yield record
+                after = await self.note(record.key, terminal="SUCCEEDED")
+                assert after is not None
+                yield after
 
     store = Twice(clock=clock)
-    await made(store, 1)
-    entries, more = await Ledger(store, EngineOptions()).newest(Filter(), 1)
-    assert [(entry.record.key, entry.fate, more) for entry in entries] == [(key(1), Fate.SUCCEEDED, False)]
+    for number in (1, 2, 3, 4):
+        await made(store, number)
+        clock.now += 1
+    entries, _ = await Ledger(store, EngineOptions()).newest(Filter(), 2)
+    assert [(entry.record.key, entry.fate) for entry in entries] == [
+        (key(4), Fate.SUCCEEDED),
+        (key(3), Fate.SUCCEEDED),
+    ]
 
 
 async def test_a_lock_that_is_no_job_is_not_listed_and_not_found(store: MemoryStore, ledger: Ledger) -> None:
