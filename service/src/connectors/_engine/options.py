@@ -66,6 +66,9 @@ class EngineOptions:
     """A job that is not known to have ended and was not polled for this long is reported."""
     cancel_unpolled: bool = False
     """Whether it is cancelled, too."""
+    reap_every: float = 5.0
+    """How often, a quarter more or less, a server looks for jobs that are to be cancelled; for those that nobody asks
+    for, six times less often."""
     fail_after_fault: float = 0.0
     """A job whose polls have met a fault for this long is cancelled and fails as RETRYABLE_FAILED; 0 is never."""
     limits: ConnectorLimits = ConnectorLimits()

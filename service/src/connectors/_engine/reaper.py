@@ -37,7 +37,7 @@ from connectors.models import TaskCategory
 __all__ = ["Reaper"]
 
 log = logging.getLogger("connectors.engine")
-_EVERY = 5.0  # seconds between rounds, a quarter more or less: servers that share a store take turns by chance
+_JUDGE_EVERY = 6  # rounds
 _AT_ONCE = 32
 _PAGE, _MOST = 100, 100_000  # records looked at
 _FIRST_HOLD, _LONGEST_HOLD = 60.0, 600.0  # seconds from one try of a deletion to the next
@@ -71,32 +71,38 @@ class Reaper:
         self._deletions = deletions
         self._recorder = recorder
         self._options = options
+        # polls are written down to the half hour, so less than two of those is no proof that none came
+        self._unpolled_after = max(options.unpolled_after, 2 * POLL_GRAIN)
         self._since = now()
         self._deleting: set[str] = set()
 
     async def run(self) -> None:
         """Go round, for as long as the server lives."""
+        rounds = 0
         while True:
-            await anyio.sleep(_EVERY * random.uniform(0.75, 1.25))  # noqa: S311 - spreads servers out, guards nothing
+            # servers that share a store take turns by chance
+            await anyio.sleep(self._options.reap_every * random.uniform(0.75, 1.25))  # noqa: S311 - guards nothing
+            rounds += 1
             try:
-                await self.go_round()
+                await self.go_round(judging=rounds % _JUDGE_EVERY == 0)
             except StoreUnavailable as error:
                 log.debug("the store is out of reach, and nothing is looked after: %s", error.message)
             except Exception:
                 log.exception("a round over the jobs failed; the next one may succeed")
 
-    async def go_round(self) -> None:
+    async def go_round(self, *, judging: bool = True) -> None:
         """Look once at what waits.
 
+        :param judging: whether to look also at the jobs that nobody asks for, which are measured in minutes.
         :raises StoreUnavailable: the round was broken off.
         """
         if isinstance(self._store, WatchedStore) and self._store.down_since is not None:
             return
-        options = self._options
-        await self._judge(Attention.LOST, options.orphan_after, self._cancel_orphan)
-        # polls are written down to the half hour, so less than two of those is no proof that none came
-        await self._judge(Attention.IDLE, max(options.unpolled_after, 2 * POLL_GRAIN), self._report_idle)
-        await self._judge(Attention.UNKNOWN, options.orphan_after, self._report_unknown)
+        if judging:
+            options = self._options
+            await self._judge(Attention.LOST, options.orphan_after, self._cancel_orphan)
+            await self._judge(Attention.IDLE, self._unpolled_after, self._report_idle)
+            await self._judge(Attention.UNKNOWN, options.orphan_after, self._report_unknown)
         for record, registered in await self._waiting(Attention.DELETE, 0.0):
             if len(self._deleting) >= _AT_ONCE:
                 return
@@ -131,8 +137,7 @@ class Reaper:
         await self._want_deletion(record, reason, Attention.LOST, "reap_lost")
 
     async def _report_idle(self, record: Record) -> None:
-        hours = max(self._options.unpolled_after, 2 * POLL_GRAIN) / 3_600
-        text = f"not polled for {hours:g} h"
+        text = f"not polled for {self._unpolled_after / 3_600:g} h"
         if self._options.cancel_unpolled:
             await self._want_deletion(record, text, Attention.IDLE, "reap_idle")
         else:
