@@ -28,7 +28,7 @@ def print_table(to: Console, headings: Sequence[str], rows: Iterable[Sequence[st
     """
     table = Table(box=box.SIMPLE_HEAD if to.is_terminal else None)
     for number, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=number == 0)
+        table.add_column(heading, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*(escape(printable(cell)) or "-" for cell in row))
     to.print(table)
