@@ -54,6 +54,10 @@ test: $(STAMP) ## every test, with coverage (ARGS= for pytest, e.g. ARGS="tests/
 	@# a part of the suite covers a part of the code: the bound is for all of it
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0,)
 
+.PHONY: bench
+bench: $(STAMP) ## what each store adds to a create, with few records and with many (ARGS=--help)
+	@$(BIN)/python -m benchmarks.stores $(ARGS)
+
 .PHONY: check
 check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code
 	$(BIN)/ruff check .
