@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from connectors._stores import Claim, Record, State, Store
@@ -43,9 +44,10 @@ async def state(store: Store, key: str = "k") -> State | None:
 
 
 async def put(store: RecordStore, *records: Record) -> None:
-    """Write records as they are, as another release may have done."""
-    for record in records:
-        await store._change(record.key, partial(_instead, record))
+    """Write records of different keys as they are, as another release may have done."""
+    for first in range(0, len(records), 50):  # so many at once that it does not take long
+        part = records[first : first + 50]
+        await asyncio.gather(*(store._change(record.key, partial(_instead, record)) for record in part))
 
 
 def _instead(record: Record, before: Record | None, now: float) -> tuple[Record | None, None]:

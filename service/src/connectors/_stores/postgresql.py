@@ -80,7 +80,7 @@ class PostgresStore(RecordStore):
         return float((await self._ask(sql.NOW, self._time()))[0][0] or 0)
 
     async def find(self, key: str) -> Record | None:
-        return _first(await self._ask(sql.FIND, key))
+        return _first(await self._ask(sql.FIND, _column(key)))
 
     async def find_job(self, job: str) -> Record | None:
         return _first(await self._ask(sql.FIND_JOB, job))
@@ -90,17 +90,17 @@ class PostgresStore(RecordStore):
         return [decode_record(row[0] or b"") for row in rows]
 
     async def records(self) -> AsyncIterator[Record]:
-        last = ""
-        while rows := await self._ask(sql.PAGE, last):
+        start = ""
+        while rows := await self._ask(sql.PAGE, start):
             for key, doc in rows:
-                last = (key or b"").decode()
+                start = (key or b"").decode() + "\x01"  # the next text after the key, in the order of bytes without NUL
                 yield decode_record(doc or b"")
 
     async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
-        await self._ask(sql.SAVE, self._time(), key, kind, data, ttl)
+        await self._ask(sql.SAVE, self._time(), _column(key), kind, data, ttl)
 
     async def load(self, key: str, kind: Payload) -> bytes | None:
-        rows = await self._ask(sql.LOAD, self._time(), key, kind)
+        rows = await self._ask(sql.LOAD, self._time(), _column(key), kind)
         # as \x and hexadecimal digits: https://www.postgresql.org/docs/current/datatype-binary.html
         return bytes.fromhex((rows[0][0] or b"")[2:].decode()) if rows else None
 
@@ -144,7 +144,7 @@ class PostgresStore(RecordStore):
 
     async def _read(self, link: Link, key: str) -> tuple[_Seen | None, float]:
         sent = asyncio.get_running_loop().time()
-        [(clock, doc)] = await link.ask(sql.READ, self._time(), key)
+        [(clock, doc)] = await link.ask(sql.READ, self._time(), _column(key))
         now = self._learn(clock, sent)
         return (None if doc is None else _Seen(doc.decode(), decode_record(doc))), now
 
@@ -157,7 +157,7 @@ class PostgresStore(RecordStore):
         was = [old.doc] if old else []
         sent = asyncio.get_running_loop().time()
         try:
-            rows = await link.ask(statement, self._time(), key, guess, *columns, *was)
+            rows = await link.ask(statement, self._time(), _column(key), guess, *columns, *was)
         except ServerError as error:
             if error.sqlstate not in _AGAIN:
                 raise
@@ -187,6 +187,11 @@ class PostgresStore(RecordStore):
             self._known[key] = seen
             if len(self._known) > _KNOWN:
                 self._known.popitem(last=False)
+
+
+def _column(key: str) -> str:
+    """PostgreSQL's texts hold no NUL, and end where a parameter has one: another key would be read and written."""
+    return key.replace("\x1a", "\x1a1").replace("\0", "\x1a0")
 
 
 def _columns(seen: _Seen | None) -> list[Value]:

@@ -63,7 +63,7 @@ WAITING = _with_clock("""
     ORDER BY since LIMIT $4::bigint
 """)
 
-PAGE = "SELECT key, doc FROM connectors_records WHERE tracked AND key > $1 ORDER BY key LIMIT 500"
+PAGE = "SELECT key, doc FROM connectors_records WHERE tracked AND key >= $1 ORDER BY key LIMIT 500"
 
 # --- Payloads.
 
