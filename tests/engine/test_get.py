@@ -1,5 +1,4 @@
-"""GetTask answers with a phase and never with an error, once the meta decodes; DeleteTask is quiet where there is
-nothing to do."""
+"""GetTask answers with a phase and never with an error, once the meta decodes."""
 
 from __future__ import annotations
 
@@ -19,7 +18,6 @@ from connectors import (
     Phase,
     RateLimited,
     Resource,
-    TaskCategory,
     TaskLog,
     Unauthenticated,
     Unavailable,
@@ -27,7 +25,6 @@ from connectors import (
 )
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
-from connectors._engine.shield import Shield
 from tests.engine.harness import Bench, Job, job_request
 
 pytestmark = pytest.mark.anyio
@@ -216,15 +213,6 @@ async def test_too_much_beside_a_phase_is_left_out(bench: Bench) -> None:
         assert await engine.get(job_request(META)) == Resource(Phase.QUEUED, "m" * 1_000)
 
 
-def test_what_is_remembered_is_bounded_in_bytes() -> None:
-    shield, category = Shield(), TaskCategory("acme")
-    for number in range(3):
-        done = Resource(Phase.SUCCEEDED, str(number))
-        shield.answer(category, str(number).encode(), done, size=30 * 1024 * 1024)
-    phases = [shield.hide(category, str(number).encode(), Unavailable(), now=0).phase for number in (2, 1, 0)]
-    assert phases == [Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.RUNNING]
-
-
 @pytest.mark.parametrize(
     "meta", [b"", b"{", b"null", b'{"other": "field"}', b'{"name": 7}', b"\xff\xfe", b'{"name": "j"} trailing']
 )
@@ -262,27 +250,6 @@ async def test_a_slow_connector_does_not_hold_up_another(bench: Bench) -> None:
         with pytest.raises(Unimplemented):
             await engine.get(job_request(META, "echo"))
         assert asyncio.get_running_loop().time() == before
-
-
-async def test_delete_reaches_the_connector_each_time(bench: Bench) -> None:
-    async with bench.engine() as engine:
-        await engine.delete(job_request(META))
-        await engine.delete(job_request(META))
-    assert bench.acme.deletes == 2
-
-
-async def test_delete_of_a_missing_job_is_quiet(bench: Bench) -> None:
-    bench.acme.on_delete = raising(NotFound())
-    async with bench.engine() as engine:
-        await engine.delete(job_request(META))
-    assert bench.events[-1].status == "OK"
-
-
-async def test_delete_that_is_refused_says_so(bench: Bench) -> None:
-    bench.acme.on_delete = raising(PermissionDenied("jobs.cancel is not allowed"))
-    async with bench.engine() as engine:
-        with pytest.raises(PermissionDenied):
-            await engine.delete(job_request(META))
 
 
 @pytest.mark.parametrize("operation", ["get_logs", "get_metrics"])
