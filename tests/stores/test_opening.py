@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from connectors._stores import open_store
+from connectors._stores import Store, open_store
 from connectors._stores.memory import MemoryStore
+from connectors._stores.postgresql import PostgresStore
+from connectors._stores.redis import RedisStore
 from connectors._stores.sqlite import SqliteStore, default_path
+
+KNOWN = "memory://, sqlite://, redis://, rediss://, postgresql://"
 
 
 def mode(path: Path) -> int:
@@ -18,6 +22,20 @@ def mode(path: Path) -> int:
 
 def test_memory_names_the_memory_store() -> None:
     assert isinstance(open_store("memory://"), MemoryStore)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("redis://127.0.0.1:6379/3", RedisStore),
+        ("redis://user:hunter2@host", RedisStore),
+        ("rediss://host:6380/0", RedisStore),
+        ("postgresql://user:hunter2@host:5432/db?sslmode=require", PostgresStore),
+        ("postgresql:///db", PostgresStore),
+    ],
+)
+def test_a_servers_url_names_its_store_which_is_not_opened_yet(url: str, kind: type[Store]) -> None:
+    assert isinstance(open_store(url), kind)
 
 
 @pytest.mark.anyio
@@ -75,8 +93,9 @@ async def test_what_a_store_makes_is_for_its_user_alone(open_folder: Path) -> No
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("mongodb://user:hunter2@host/db", "no store is known for mongodb://; known are memory:// and sqlite://"),
-        ("user:hunter2@host", "named by a URL; known are memory:// and sqlite://"),
+        ("mongodb://user:hunter2@host/db", f"no store is known for mongodb://; known are {KNOWN}"),
+        ("user:hunter2@host", f"named by a URL; known are {KNOWN}"),
+        ("://hunter2", f"no store is known for ://; known are {KNOWN}"),
         ("/hunter2/store.db", "named by a URL"),
         ("memory://hunter2", "memory:// is the whole URL"),
         ("sqlite://hunter2/store.db", "absolute path"),
@@ -84,6 +103,10 @@ async def test_what_a_store_makes_is_for_its_user_alone(open_folder: Path) -> No
         ("sqlite:///", "absolute path"),
         ("sqlite:///hunter2.db?mode=ro", "absolute path"),
         ("sqlite:///hunter2%00.db", "absolute path"),
+        ("redis://hunter2:hunter2@host:hunter2/0", ""),
+        ("rediss://hunter2:hunter2@host/hunter2", ""),
+        ("postgresql://hunter2:hunter2@[host/db", ""),
+        ("postgresql://host/db?hunter2=hunter2", ""),
     ],
 )
 def test_a_url_that_names_no_store_is_refused_without_being_repeated(url: str, words: str) -> None:
@@ -93,12 +116,45 @@ def test_a_url_that_names_no_store_is_refused_without_being_repeated(url: str, w
     assert "hunter2" not in str(raised.value)
 
 
-def test_a_store_that_is_not_used_is_not_imported() -> None:
-    program = """
+@pytest.mark.parametrize(
+    ("url", "unused"),
+    [
+        ("memory://", ["sqlite3", "redis", "psycopg"]),
+        ("sqlite:///never/opened.db", ["redis", "psycopg"]),
+        ("redis://127.0.0.1", ["sqlite3", "psycopg"]),
+        ("postgresql://127.0.0.1", ["sqlite3", "redis"]),
+    ],
+)
+def test_what_a_store_that_is_not_used_needs_is_not_imported(url: str, unused: list[str]) -> None:
+    program = f"""
 import sys
 from connectors._stores import open_store
-open_store("memory://")
-sys.exit(",".join(name for name in sys.modules if name.startswith("connectors._stores.sqlite")))
+open_store({url!r})
+sys.exit(",".join({{name.partition(".")[0] for name in sys.modules}}.intersection({unused!r})))
 """
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "words"),
+    [
+        ("redis://hunter2@host", "redis", "pip install 'connectors-service[redis]'"),
+        ("rediss://hunter2@host", "redis", "pip install 'connectors-service[redis]'"),
+        ("postgresql://hunter2@host", "psycopg", "pip install 'connectors-service[postgresql]'"),
+    ],
+)
+def test_where_a_stores_package_is_missing_it_is_said_how_to_install_it(url: str, package: str, words: str) -> None:
+    program = f"""
+import sys
+sys.modules[{package!r}] = None  # as if it were not installed
+from connectors._stores import open_store
+try:
+    open_store({url!r})
+except ValueError as error:
+    sys.exit(str(error))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert words in ran.stderr
+    assert "hunter2" not in ran.stderr
+    assert "Traceback" not in ran.stderr
