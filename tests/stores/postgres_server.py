@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -243,7 +243,8 @@ class PostgresServer:
             return
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         for pid in (self.pid, *map(int, children)):
-            os.kill(pid, which)
+            with suppress(ProcessLookupError):  # a session may end meanwhile
+                os.kill(pid, which)
 
 
 @contextmanager
