@@ -56,7 +56,7 @@ class RedisStore(RecordStore):
     """Everything lies under ``{connectors}:``; another database number is another store.
 
     A change reads the record and the server's time, and writes under the condition that the record is still what was
-    read. Times are the server's clock.
+    read; where another server was faster, it begins again. Times are the server's clock.
 
     What was answered is as safe as the server keeps it: with ``appendonly yes`` and ``appendfsync always`` it outlives
     a crash. A replica is told later than the caller, so that a failover may lose the last moments in any case; a create
@@ -90,14 +90,14 @@ class RedisStore(RecordStore):
         return _seconds(time)
 
     async def _change(self, key: str, rule: Rule[T]) -> T:
-        async with self._connections.open() as talk:
+        async with self._connections.open(alone=key) as talk:
             for tries in count():  # until the conversation's time is over
                 text, now = await self._read(talk, key)
                 before = decode_record(text) if text else None
                 after, answer = rule(before, now)
                 if after is before or await talk.run_each(CHANGE, [_written(key, text, before, after)]) == [1]:
                     return answer
-                # another server was faster: each such loss is another's success
+                # each such loss is another server's success
                 await asyncio.sleep(random.uniform(0, min(0.001 * 2**tries, 0.05)))  # noqa: S311 - guards nothing
         raise AssertionError  # the loop has no end
 

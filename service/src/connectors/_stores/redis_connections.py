@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import cached_property
 from typing import Any, Protocol, cast
+from weakref import WeakValueDictionary
 
 import anyio
 from redis.asyncio import Connection, SSLConnection
@@ -99,27 +100,29 @@ class Connections:
         self._make = make
         self._name = name
         self._turns = anyio.Semaphore(at_once, fast_acquire=True)
+        self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
         self._idle: list[Wire] = []
         self._hangs = 0
         """How many operations got no answer in time."""
         self._closed = False
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Conversation]:
+    async def open(self, alone: str | None = None) -> AsyncIterator[Conversation]:
         """One operation's conversation with the server.
 
         The wait for a turn is as long as the others take; where one of them gets no answer in time, those that wait
         fail with it.
 
+        :param alone: of the operations that name the same here, one goes on at a time.
         :raises StoreUnavailable: for what goes wrong in it.
         """
         hangs = self._hangs
         try:
-            async with self._turns, asyncio.timeout(ANSWER_WITHIN):
+            async with self._alone(alone), self._turns, asyncio.timeout(ANSWER_WITHIN):
                 if self._hangs != hangs:
                     raise StoreUnavailable(self._fault(TimeoutError()))
                 idle = self._idle.pop() if self._idle else None
-                conversation = Conversation(idle or self._make(), self._replaced if idle else None)
+                conversation = Conversation(idle or self._make(), self._make if idle else None)
                 try:
                     yield conversation
                 except BaseException:
@@ -134,6 +137,14 @@ class Connections:
             # The cause is not chained: a server may repeat the words of a command that it does not know, AUTH's too.
             raise StoreUnavailable(self._fault(error)) from None
 
+    def _alone(self, name: str | None) -> AbstractAsyncContextManager[object]:
+        if name is None:
+            return nullcontext()
+        lock = self._locks.get(name)
+        if lock is None:
+            lock = self._locks[name] = anyio.Lock(fast_acquire=True)
+        return lock
+
     def _fault(self, error: RedisError | OSError) -> str:
         return f"the Redis store at {self._name} {_what_happened(error)}"
 
@@ -141,11 +152,6 @@ class Connections:
         """Close what is idle, and the rest when its operation is over."""
         self._closed = True
         await self._close_idle()
-
-    async def _replaced(self) -> Wire:
-        """For a connection that was closed while it was idle, as the other idle ones then were, too."""
-        await self._close_idle()
-        return self._make()
 
     async def _close_idle(self) -> None:
         idle, self._idle = self._idle, []
@@ -160,21 +166,21 @@ class Conversation:
     used. Let that be something that changes nothing when it is repeated.
     """
 
-    def __init__(self, wire: Wire, replaced: Callable[[], Awaitable[Wire]] | None) -> None:
-        """:param replaced: for a connection that was idle: gives another one."""
+    def __init__(self, wire: Wire, make: Callable[[], Wire] | None) -> None:
+        """:param make: for a connection that was idle: makes one in its place."""
         self.wire = wire
-        self._replaced = replaced
+        self._make = make
 
     async def exchange(self, *commands: Command) -> list[Any]:
         """The answers, in one round trip. Errors that the server answered are among them."""
-        replaced, self._replaced = self._replaced, None
+        make, self._make = self._make, None
         try:
             return await self._exchange(commands)
         except (RedisConnectionError, OSError):
-            if replaced is None:
+            if make is None:
                 raise
             await self.wire.disconnect(nowait=True)
-            self.wire = await replaced()
+            self.wire = make()
             return await self._exchange(commands)
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
