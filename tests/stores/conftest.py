@@ -15,8 +15,8 @@ from connectors._stores import Store
 from connectors._stores.memory import MemoryStore
 from connectors._stores.postgresql import PostgresStore
 from connectors._stores.redis import RedisStore
-from connectors._stores.rules import RecordStore
 from connectors._stores.sqlite import SqliteStore
+from connectors._stores.watched import WatchedStore
 from tests.stores import postgres_server, redis_server
 
 
@@ -35,23 +35,27 @@ class Clock:
 
 @dataclass
 class Servers:
-    first: RecordStore
-    second: RecordStore
+    first: Store
+    second: Store
     clock: Clock
 
 
-Make = Callable[[Callable[[], float] | None], list[RecordStore]]
+Make = Callable[[Callable[[], float] | None], list[Store]]
 """Makes the stores, not yet started, of the servers that share one place, which is empty; on a clock, or on its own."""
 
 
-def in_memory(clock: Callable[[], float] | None) -> list[RecordStore]:
+def in_memory(clock: Callable[[], float] | None) -> list[Store]:
     return [MemoryStore(clock=clock)]
+
+
+def in_memory_and_watched(clock: Callable[[], float] | None) -> list[Store]:
+    return [WatchedStore(MemoryStore(clock=clock))]
 
 
 def on_sqlite(folder: Path, servers: int) -> Make:
     numbers = count()
 
-    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+    def make(clock: Callable[[], float] | None) -> list[Store]:
         path = folder / f"{next(numbers)}.db"
         return [SqliteStore(path, clock=clock or time.time) for _ in range(servers)]
 
@@ -59,7 +63,7 @@ def on_sqlite(folder: Path, servers: int) -> Make:
 
 
 def on_redis(server: redis_server.RedisServer) -> Make:
-    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+    def make(clock: Callable[[], float] | None) -> list[Store]:
         with Redis.from_url(server.url) as client:
             client.flushall()
         return [RedisStore(server.url, clock=clock) for _ in range(2)]
@@ -68,7 +72,7 @@ def on_redis(server: redis_server.RedisServer) -> Make:
 
 
 def on_postgresql(server: postgres_server.PostgresServer, url: str) -> Make:
-    def make(clock: Callable[[], float] | None) -> list[RecordStore]:
+    def make(clock: Callable[[], float] | None) -> list[Store]:
         server.execute("DROP SCHEMA public CASCADE")
         server.execute("CREATE SCHEMA public")
         return [PostgresStore(url, clock=clock) for _ in range(2)]
@@ -102,7 +106,15 @@ def pgbouncer(postgresql: postgres_server.PostgresServer) -> Iterator[postgres_s
 
 
 @pytest.fixture(
-    params=["memory", "sqlite", "sqlite, two servers", "redis", "postgresql", "postgresql through pgbouncer"]
+    params=[
+        "memory",
+        "memory, watched",
+        "sqlite",
+        "sqlite, two servers",
+        "redis",
+        "postgresql",
+        "postgresql through pgbouncer",
+    ]
 )
 def store_name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
@@ -114,6 +126,8 @@ def make(store_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Mak
     match store_name:
         case "memory":
             return in_memory
+        case "memory, watched":
+            return in_memory_and_watched
         case "sqlite":
             return on_sqlite(tmp_path, 1)
         case "sqlite, two servers":

@@ -7,6 +7,7 @@ from functools import partial
 
 from connectors._stores import Claim, Record, State, Store
 from connectors._stores.rules import RecordStore
+from connectors._stores.watched import WatchedStore
 
 LEASE = 8.0
 LONG = 3_600.0
@@ -43,8 +44,10 @@ async def state(store: Store, key: str = "k") -> State | None:
     return None if record is None else record.state
 
 
-async def put(store: RecordStore, *records: Record) -> None:
+async def put(store: Store, *records: Record) -> None:
     """Write records of different keys as they are, as another release may have done."""
+    store = store._store if isinstance(store, WatchedStore) else store
+    assert isinstance(store, RecordStore)
     for first in range(0, len(records), 50):  # so many at once that it does not take long
         part = records[first : first + 50]
         await asyncio.gather(*(store._change(record.key, partial(_instead, record)) for record in part))

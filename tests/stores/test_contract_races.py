@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 
 from connectors._stores import Attention, Deletion, Delivery, Record, State, Store
 from connectors._stores.memory import MemoryStore
-from connectors._stores.rules import RecordStore
 from tests.stores.conftest import Clock, Make, Servers
 from tests.stores.steps import LEASE, LONG, SUBJECT, found, make_job, make_unknown, reserve
 
 pytestmark = pytest.mark.anyio
 
 
-def either(servers: Servers, n: int) -> RecordStore:
+def either(servers: Servers, n: int) -> Store:
     return (servers.first, servers.second)[n % 2]
 
 

@@ -114,6 +114,12 @@ async def test_records_wait_for_what_they_wait_for_and_for_nothing_else(servers:
     }
 
 
+async def test_what_waits_for_nothing_is_not_found_by_it(servers: Servers) -> None:
+    await make_job(servers.first)
+    await servers.first.note_deleted("k")
+    assert await keys_waiting(servers.second, Attention.NONE) == []
+
+
 async def test_a_record_is_found_from_the_given_age_on_the_longest_waiting_first(servers: Servers) -> None:
     for key in ("k2", "k3", "k1"):
         await make_job(servers.first, key)

@@ -215,7 +215,7 @@ class Store(ABC):
 
     @abstractmethod
     async def expire(self, *, older_than: float, limit: int = 1_000) -> int:
-        """Forget up to ``limit`` records that have not changed for ``older_than`` seconds and whose lease, if any, has
-        run out, and as many payloads that ran out. Returns how many were forgotten; call it again while that equals the
-        limit.
+        """Forget records that have not changed for ``older_than`` seconds and whose lease, if any, has run out, the
+        oldest first, and payloads that ran out: up to ``limit`` of both together. Returns how many were forgotten; call
+        it again while that equals the limit.
         """
