@@ -73,6 +73,13 @@ def test_a_shielded_poll_is_a_success_and_is_counted_with_its_error() -> None:
     assert value(metrics, "flyte_connector_requests_success_total", task_type="acme", operation="get") == 1
 
 
+def test_a_deletion_that_was_put_off_is_a_success_and_is_counted_with_its_error() -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, operation="delete", shielded=True, error="Unavailable"))
+    assert value(metrics, "flyte_connector_deletions_put_off_total", task_type="acme", error="Unavailable") == 1
+    assert value(metrics, "flyte_connector_requests_success_total", task_type="acme", operation="delete") == 1
+
+
 def test_tries_after_the_first_are_counted_once_however_many_callers_joined() -> None:
     metrics = Metrics(version="1")
     metrics.observe(dataclasses.replace(OK, attempts=3))

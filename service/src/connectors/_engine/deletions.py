@@ -73,7 +73,7 @@ class Deletions:
                 call.hidden = error
                 if not record.terminal:
                     self._abort(request)
-                    log.warning("%s cannot be cancelled now, and will be later: %s", record.key, error.message)
+                    log.info("%s cannot be cancelled now, and will be later: %s", record.key, error.message)
                 return
             if record is None or not record.terminal:
                 self._abort(request)

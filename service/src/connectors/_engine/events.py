@@ -11,7 +11,10 @@ from connectors.models import Phase, TaskExecutionId
 __all__ = ["CallEvent", "Observer", "Operation"]
 
 Operation = str
-"""create, get, delete, do, get_logs, get_metrics, or a rejected request's method."""
+"""create, get, delete, do, get_logs, get_metrics, or a rejected request's method. What a server does of its own accord:
+``reap`` cancels a job; ``reap_lost`` and ``reap_idle`` find one to be cancelled, whose answer reached nobody or that is
+not polled any more; ``report_idle`` and ``report_unknown`` are for a person.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class CallEvent:
     mismatch: bool = False
     """Whether that create's request differed, though both have the same derived key."""
     shielded: bool = False
-    """Whether a fault was hidden behind the last known phase."""
+    """Whether a fault was hidden: behind the last known phase, or as a deletion that is carried out later."""
     unknown_states: tuple[str, ...] = ()
     """States of the platform's that the connector does not know."""
     input_bytes: int | None = None

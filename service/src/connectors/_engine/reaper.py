@@ -203,7 +203,7 @@ class Reaper:
             if await self._store.set_aside(record.key, reason=reason, still=Attention.DELETE):
                 log.error("a job of %s is not cancelled, ever: %s: %s", record.task_type, text, _owner(record))
             return
-        log.warning("a job of %s is tried to be cancelled again in %.0f s: %s", record.task_type, hold, text)
+        log.info("a job of %s is tried to be cancelled again in %.0f s: %s", record.task_type, hold, text)
 
 
 def _category(record: Record) -> tuple[str, int]:

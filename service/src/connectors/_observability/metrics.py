@@ -64,6 +64,11 @@ class Metrics:
         self._shielded = self._counter(
             "shielded", "Polls whose fault was hidden behind the job's last known phase.", ("task_type", "error")
         )
+        self._put_off = self._counter(
+            "deletions_put_off",
+            "Deletions that could not be carried out in time, and are carried out later.",
+            ("task_type", "error"),
+        )
         self._unknown_states = self._counter(
             "unknown_states", "States of a platform's that its connector did not know, at each poll.", ["task_type"]
         )
@@ -101,7 +106,8 @@ class Metrics:
         if event.input_bytes is not None:
             self._input_bytes.labels(event.task_type).observe(event.input_bytes)
         if event.shielded:
-            self._shielded.labels(event.task_type, event.error).inc()
+            hidden = self._put_off if event.operation == "delete" else self._shielded
+            hidden.labels(event.task_type, event.error).inc()
         if event.unknown_states:
             self._unknown_states.labels(event.task_type).inc(len(event.unknown_states))
         if event.repeated:
