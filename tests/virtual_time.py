@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
@@ -60,6 +61,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._virtual.in_threads += 1
         ended.add_done_callback(self._left_its_thread)
         return ended
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """While what is inside awaits another process, time stands still."""
+        self._virtual.in_threads += 1
+        try:
+            yield
+        finally:
+            self._virtual.in_threads -= 1
 
     def _left_its_thread(self, _: asyncio.Future[Any]) -> None:
         self._virtual.in_threads -= 1
