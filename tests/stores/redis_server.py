@@ -54,8 +54,10 @@ class RedisServer:
     def start(self) -> None:
         """Start it, on the port that it had before; returns when it answers, its data loaded.
 
-        :raises RuntimeError: it ends at once, or does not answer; the message holds the end of its log.
+        :raises RuntimeError: it runs already, ends at once, or does not answer; the message holds the end of its log.
         """
+        if self._process is not None and self._process.poll() is None:
+            raise RuntimeError("redis-server runs already")
         for _ in range(1 if self.port else 5):  # another program may take a free port before the server does
             port = self.port or free_port()
             if self._started(port):
