@@ -22,6 +22,7 @@ from connectors import (
     Unimplemented,
 )
 from connectors._engine.options import ConnectorLimits
+from connectors._engine.outcome import ConnectorBug
 from connectors._engine.requests import Caller
 from connectors._stores import Deletion, Record
 from tests.engine.callers import hearing, job_of_attempt, raising, record_of
@@ -173,9 +174,21 @@ async def test_what_can_neither_be_carried_out_nor_remembered_is_an_error(
     async with bench.engine() as engine:
         meta = await job_of_attempt(engine)
         store.down = True
-        with pytest.raises(ConnectorError):
+        with pytest.raises(type(fault) if isinstance(fault, ConnectorError) else ConnectorBug):
             await engine.delete(job_request(meta))
         assert await phase_of(engine, meta) is Phase.RUNNING
+    assert bench.acme.deletes > 0
+
+
+async def test_what_was_remembered_stays_aborted_when_the_store_goes_away(
+    bench: Bench, store: UnreachableStore
+) -> None:
+    bench.acme.on_delete = raising(Unavailable())
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        await engine.delete(job_request(meta))
+        store.down = True
+        assert await phase_of(engine, meta) is Phase.ABORTED
 
 
 class HangingStore(UnreachableStore):
@@ -231,8 +244,10 @@ async def test_what_was_given_up_is_tried_again_when_it_is_asked_for_again(bench
         meta = await job_of_attempt(engine)
         with pytest.raises(InvalidRequest):
             await engine.delete(job_request(meta))
-        bench.acme.on_delete = lambda ctx: None
+        bench.acme.on_delete = raising(Unavailable())
         await engine.delete(job_request(meta))
+        bench.acme.on_delete = lambda ctx: None
+        await anyio.sleep(70)
         assert (await record_of(bench.store, meta)).deletion is Deletion.DONE
 
 

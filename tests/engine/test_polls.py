@@ -10,11 +10,14 @@ import anyio
 import pytest
 
 from connectors import Context, NotFound, Phase, Resource, Unavailable
-from connectors._engine.options import ConnectorLimits
+from connectors._engine.admission import Admission
+from connectors._engine.job_calls import JobCalls
+from connectors._engine.options import ConnectorLimits, EngineOptions
 from connectors._engine.requests import Caller, JobRequest
+from connectors._engine.shared_polls import SharedPolls
 from connectors._stores import Delivery, Record
 from tests.engine.callers import hearing, job_of_attempt, raising, record_of
-from tests.engine.harness import Acme, Bench, Job, job_request
+from tests.engine.harness import Acme, Bench, Job, JsonForms, job_request
 from tests.engine.unreachable_store import UnreachableStore
 
 pytestmark = pytest.mark.anyio
@@ -398,6 +401,20 @@ async def test_the_call_ends_with_the_last_who_gives_up(bench: Bench) -> None:
         assert ended == [pytest.approx(1.0)]
         bench.acme.on_get = being(Phase.QUEUED)
         assert (await engine.get(job_request(META))).phase is Phase.QUEUED
+
+
+async def test_nobody_joins_a_call_that_ends_with_its_last(bench: Bench) -> None:
+    bench.acme.on_get = lambda ctx: _slowly(1.0, Phase.QUEUED)
+    async with bench.engine() as engine, anyio.create_task_group() as tasks:
+        calls = JobCalls(Admission(EngineOptions()), engine._invoker)
+        shared = SharedPolls(tasks, calls, JsonForms())
+        registered = engine.registry.find(job_request(META).category)
+        with shared.joined(registered, job_request(META), Job("j1"), until=9.0) as first:
+            pass
+        with shared.joined(registered, job_request(META), Job("j1"), until=9.0) as second:
+            answer = await second.wait(until=9.0)
+    assert first is not second
+    assert answer.resource == Resource(Phase.QUEUED)
 
 
 async def test_a_poll_waits_for_another_s_call_no_longer_than_its_own_deadline(bench: Bench) -> None:

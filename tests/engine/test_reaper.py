@@ -255,6 +255,27 @@ async def test_a_poll_that_comes_while_its_job_is_judged_saves_it(bench: Bench) 
     assert bench.acme.deletes == 0
 
 
+class SlowToNote(MemoryStore):
+    """Takes its time to write that a poll came."""
+
+    async def note(
+        self, key: str, *, delivered: bool | None = None, polled: bool = False, terminal: str = ""
+    ) -> Record | None:
+        await anyio.sleep(120 if polled else 0)
+        return await super().note(key, delivered=delivered, polled=polled, terminal=terminal)
+
+
+async def test_a_poll_that_is_still_to_be_written_down_saves_its_job(bench: Bench) -> None:
+    bench.store = SlowToNote()
+    await bench.store.start()
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine, heard=False)
+        await anyio.sleep(ORPHAN - 10)
+        await engine.get(job_request(meta))
+        await anyio.sleep(3 * ORPHAN)
+    assert bench.acme.deletes == 0
+
+
 async def test_a_job_of_which_it_is_not_known_whether_its_answer_arrived_is_not_cancelled(bench: Bench) -> None:
     await hold(bench.store)
     async with bench.engine():

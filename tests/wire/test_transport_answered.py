@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc.aio
 import pytest
@@ -26,6 +26,7 @@ class Witness:
         self.started = asyncio.Event()
         self.go = asyncio.Event()
         self.call: Call | None = None
+        self.cut: Callable[[], None] = lambda: None
 
     async def answer(self, call: Call, request: bytes) -> bytes:
         call.on_answered(self.told.append)
@@ -53,6 +54,11 @@ class Witness:
                 await call.send(b"")
         return b"nobody is there"
 
+    async def cut_off(self, call: Call, request: bytes) -> bytes:
+        call.on_answered(self.told.append)
+        self.cut()
+        return request
+
     async def stream(self, call: Call) -> None:
         call.on_answered(self.told.append)
         await call.send(await call.receive() or b"")
@@ -70,6 +76,7 @@ async def served(witness: Witness) -> AsyncIterator[Served]:
         "/t.T/Fail": unary(witness.fail),
         "/t.T/Block": unary(witness.block),
         "/t.T/Stubborn": unary(witness.stubborn),
+        "/t.T/CutOff": unary(witness.cut_off),
         "/t.T/Stream": Route(witness.stream, server_streaming=True),
     }
     async with serving(routes) as running:
@@ -148,6 +155,15 @@ async def test_a_connection_that_is_lost_takes_its_answers_along(served: Served,
         client.request(message(b"x"), path="/t.T/Answer")
         await client.round_trip()
         await witness.started.wait()
+    assert await verdict(witness) is False
+
+
+async def test_an_answer_to_a_connection_that_closes_reaches_nobody(
+    channel: grpc.aio.Channel, served: Served, witness: Witness
+) -> None:
+    witness.cut = served.cut_connections
+    with pytest.raises(grpc.aio.AioRpcError):
+        await unary_unary(channel, "/t.T/CutOff")(b"x", timeout=BOUND_S)
     assert await verdict(witness) is False
 
 

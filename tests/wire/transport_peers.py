@@ -65,6 +65,10 @@ class Served:
     def in_flight(self) -> int:
         return len(self.server._in_flight)
 
+    def cut_connections(self) -> None:
+        for session in list(self.server._sessions):
+            session.abort()
+
 
 @asynccontextmanager
 async def serving(
