@@ -165,8 +165,11 @@ async def test_a_deletion_that_is_wanted_again_stays_as_it_is(servers: Servers) 
     assert await servers.first.find("k") == wanted
 
 
-async def test_a_deletion_that_was_carried_out_is_not_wanted_again(servers: Servers) -> None:
+@pytest.mark.parametrize("aside", [True, False])
+async def test_a_deletion_that_was_carried_out_is_not_wanted_again(servers: Servers, aside: bool) -> None:
     await make_job(servers.first)
+    if aside:
+        await servers.first.set_aside("k", reason="reported")
     await servers.first.note_deleted("k")
     done = await found(servers.first)
     servers.clock.advance(1)
