@@ -405,9 +405,8 @@ async def test_the_call_ends_with_the_last_who_gives_up(bench: Bench) -> None:
 
 async def test_nobody_joins_a_call_that_ends_with_its_last(bench: Bench) -> None:
     bench.acme.on_get = lambda ctx: _slowly(1.0, Phase.QUEUED)
-    async with bench.engine() as engine, anyio.create_task_group() as tasks:
-        calls = JobCalls(Admission(EngineOptions()), engine._invoker)
-        shared = SharedPolls(tasks, calls, JsonForms())
+    async with bench.engine() as engine:
+        shared = SharedPolls(JobCalls(Admission(EngineOptions()), engine._invoker), JsonForms())
         registered = engine.registry.find(job_request(META).category)
         with shared.joined(registered, job_request(META), Job("j1"), until=9.0) as first:
             pass

@@ -131,6 +131,7 @@ class Engine:
             recorder=self._recorder,
             options=self._options,
         )
+        self._stack.push_async_callback(self._polls.aclose)
         self._tasks.start_soon(self._marks.run)
         self._tasks.start_soon(reaper.run)
         self._tasks.start_soon(partial(sweep, self._store, retention=self._options.store_retention))

@@ -7,6 +7,7 @@ without.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections import OrderedDict
@@ -65,7 +66,7 @@ class Polls:
         self._calls = calls
         self._recorder = recorder
         self._options = options
-        self._shared = SharedPolls(tasks, calls, forms)
+        self._shared = SharedPolls(calls, forms)
         self._keys: OrderedDict[str, tuple[str, float]] = OrderedDict()  # by job: its key, when its poll was noted
         self._giving_up: dict[str, anyio.Event] = {}
 
@@ -95,6 +96,10 @@ class Polls:
             self._when_answered(request.caller, key, resource.phase)
         return resource
 
+    async def aclose(self) -> None:
+        """End the polls that are under way."""
+        await self._shared.aclose()
+
     # --- the platform and the record
 
     async def _ask(
@@ -119,14 +124,24 @@ class Polls:
 
     async def _look_up(self, name: str, poll: SharedPoll, until: float) -> Record | None:
         """The job's record; None where there is none, or none to be had in the time that the platform takes."""
-        with anyio.CancelScope(deadline=until) as scope:
-            poll.when_done(lambda: setattr(scope, "deadline", min(scope.deadline, now() + _RECORD_PATIENCE)))
-            try:
-                return await self._store.find_job(name)
-            except StoreUnavailable as error:
-                log.debug("a job is polled without its record: %s", error.message)
-            except Exception:
-                log.exception("the record of a job cannot be read")
+        limit = asyncio.timeout_at(until)
+
+        def hurry(_: asyncio.Future[None]) -> None:
+            limit.reschedule(min(until, now() + _RECORD_PATIENCE))
+
+        try:
+            async with limit:
+                poll.done.add_done_callback(hurry)
+                try:
+                    return await self._store.find_job(name)
+                finally:
+                    poll.done.remove_done_callback(hurry)
+        except TimeoutError:
+            log.debug("a job is polled without its record: the store does not answer")
+        except StoreUnavailable as error:
+            log.debug("a job is polled without its record: %s", error.message)
+        except Exception:
+            log.exception("the record of a job cannot be read")
         return None
 
     # --- what is answered

@@ -6,12 +6,11 @@ caller's connection brought. The call is nobody's own: who gives up leaves it to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import anyio
-from anyio.abc import TaskGroup
+from typing import Any
 
 from connectors._engine.invocation import now
 from connectors._engine.job_calls import JobCalls
@@ -47,43 +46,32 @@ class SharedPoll:
     def __init__(self, until: float) -> None:
         self.until = until
         """The instant, on the event loop's clock, by which the call ends."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.call = Call()
         """What is learnt of it on the way: to be told by the poll that began it, so that nothing is counted twice."""
         self.answer: PlatformAnswer | None = None
         self.waiting = 0
-        self.scope = anyio.CancelScope()
-        self._done = anyio.Event()
-        self._when_done: list[Callable[[], None]] = []
 
     def end(self, answer: PlatformAnswer) -> None:
         """Give everyone who waits their answer."""
         self.answer = answer
-        self._done.set()
-        for tell in self._when_done:
-            tell()
-
-    def when_done(self, tell: Callable[[], None]) -> None:
-        """Have ``tell`` called at the end, or now where it is over."""
-        if self.answer is None:
-            self._when_done.append(tell)
-        else:
-            tell()
+        self.done.set_result(None)
 
     async def wait(self, *, until: float) -> PlatformAnswer:
         """The answer; DeadlineExceeded where it is not there by ``until``."""
-        with anyio.CancelScope(deadline=until + _GRACE if self.until <= until else until):
-            await self._done.wait()
+        if not self.done.done():
+            await asyncio.wait({self.done}, timeout=until - now() + (_GRACE if self.until <= until else 0.0))
         return self.answer or PlatformAnswer(None, DeadlineExceeded("the platform did not answer in time"))
 
 
 class SharedPolls:
     """The polls that are under way."""
 
-    def __init__(self, tasks: TaskGroup, calls: JobCalls, forms: StoredForms) -> None:
-        self._tasks = tasks
+    def __init__(self, calls: JobCalls, forms: StoredForms) -> None:
         self._calls = calls
         self._forms = forms
         self._polls: dict[_Key, SharedPoll] = {}
+        self._tasks: dict[SharedPoll, asyncio.Task[PlatformAnswer]] = {}
 
     @contextmanager
     def joined(
@@ -94,7 +82,7 @@ class SharedPolls:
         poll = self._polls.get(key)
         if poll is None:
             poll = self._polls[key] = SharedPoll(until)
-            self._tasks.start_soon(self._carry_out, key, poll, registered, request, job)
+            self._start(key, poll, self._ask(poll, registered, request, job))
         poll.waiting += 1
         try:
             yield poll
@@ -102,18 +90,26 @@ class SharedPolls:
             poll.waiting -= 1
             if not poll.waiting and poll.answer is None:
                 self._drop(key, poll)
-                poll.scope.cancel()
+                self._tasks[poll].cancel()
 
-    async def _carry_out(
-        self, key: _Key, poll: SharedPoll, registered: Registered, request: JobRequest, job: ResourceMeta
-    ) -> None:
-        answer = PlatformAnswer(None, Unavailable("the server stopped before the platform answered"))
-        try:
-            with poll.scope:
-                answer = await self._ask(poll, registered, request, job)
-        finally:
+    async def aclose(self) -> None:
+        """End what is under way."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _start(self, key: _Key, poll: SharedPoll, call: Coroutine[Any, Any, PlatformAnswer]) -> None:
+        def ended(task: asyncio.Task[PlatformAnswer]) -> None:
+            del self._tasks[poll]
             self._drop(key, poll)
-            poll.end(answer)
+            stopped = PlatformAnswer(None, Unavailable("the server stopped before the platform answered"))
+            poll.end(stopped if task.cancelled() else task.result())
+
+        # a task of the loop's own, not of a task group: there is one for each poll, and it costs half as much
+        task = self._tasks[poll] = asyncio.create_task(call)
+        task.add_done_callback(ended)
 
     async def _ask(
         self, poll: SharedPoll, registered: Registered, request: JobRequest, job: ResourceMeta
