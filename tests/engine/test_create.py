@@ -291,7 +291,7 @@ async def test_whatever_a_connector_raises_the_server_goes_on(bench: Bench, rais
         with pytest.raises(ConnectorBug):
             await engine.do(create_request("echo"))
         bench.acme.on_create = Script(None)
-        assert await engine.create(create_request(prefix="s3://next"))
+        assert await engine.create(create_request(prefix="s3://next/n0/0"))
 
 
 # --- keys
@@ -328,8 +328,8 @@ async def test_a_request_without_identity_is_never_a_repeat(bench: Bench) -> Non
 async def test_an_explicit_key_is_used_in_place_of_the_identity(bench: Bench) -> None:
     caller = Caller("flyte1", idempotency_key="mine")
     async with bench.engine() as engine:
-        await engine.create(create_request(prefix="s3://a", caller=caller))
-        await engine.create(create_request(prefix="s3://b", caller=caller))
+        await engine.create(create_request(prefix="s3://a/n0/0", caller=caller))
+        await engine.create(create_request(prefix="s3://b/n0/0", caller=caller))
     assert len(bench.acme.keys) == 1
 
 
@@ -363,7 +363,7 @@ async def test_no_more_calls_than_the_limit_run_at_once(bench: Bench) -> None:
     bench.acme.on_create = create
     async with bench.engine(limits=ConnectorLimits(concurrency=3)) as engine, anyio.create_task_group() as callers:
         for number in range(10):
-            callers.start_soon(engine.create, create_request(prefix=f"s3://{number}"))
+            callers.start_soon(engine.create, create_request(prefix=f"s3://{number}/n0/0"))
     assert most == 3
     assert len(bench.acme.keys) == 10
 
@@ -371,10 +371,10 @@ async def test_no_more_calls_than_the_limit_run_at_once(bench: Bench) -> None:
 async def test_a_create_waits_for_its_turn_until_its_deadline_s_margin(bench: Bench) -> None:
     bench.acme.on_create = lambda ctx: anyio.sleep(50)
     async with bench.engine(limits=ConnectorLimits(concurrency=1)) as engine:
-        first = asyncio.create_task(engine.create(create_request(prefix="s3://1", caller=in_seconds(60))))
+        first = asyncio.create_task(engine.create(create_request(prefix="s3://1/n0/0", caller=in_seconds(60))))
         await anyio.lowlevel.checkpoint()
         with pytest.raises(AdmissionRefused):
-            await engine.create(create_request(prefix="s3://2", caller=in_seconds(10)))
+            await engine.create(create_request(prefix="s3://2/n0/0", caller=in_seconds(10)))
         assert asyncio.get_running_loop().time() == pytest.approx(9.5)
         await first
     assert len(bench.acme.keys) == 1
@@ -383,10 +383,10 @@ async def test_a_create_waits_for_its_turn_until_its_deadline_s_margin(bench: Be
 async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
     bench.acme.on_create = lambda ctx: anyio.sleep(2)
     async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=1)) as engine:
-        calls = [asyncio.create_task(engine.create(create_request(prefix=f"s3://{number}"))) for number in range(2)]
+        calls = [asyncio.create_task(engine.create(create_request(prefix=f"s3://{number}/n0/0"))) for number in range(2)]
         await anyio.sleep(1)
         with pytest.raises(AdmissionRefused):
-            await engine.create(create_request(prefix="s3://3"))
+            await engine.create(create_request(prefix="s3://3/n0/0"))
         assert asyncio.get_running_loop().time() == pytest.approx(1)
         await asyncio.gather(*calls)
 
@@ -416,7 +416,7 @@ async def all_can_run_at_once(bench: Bench, engine: Engine, count: int) -> bool:
     bench.acme.on_create = create
     async with anyio.create_task_group() as callers:
         for number in range(count):
-            callers.start_soon(engine.create, create_request(prefix=f"s3://together/{number}"))
+            callers.start_soon(engine.create, create_request(prefix=f"s3://together/{number}/0"))
     return met.is_set()
 
 
@@ -433,11 +433,11 @@ async def test_one_who_joins_after_waiting_gives_its_slot_back(bench: Bench) -> 
 async def test_one_who_gave_up_waiting_leaves_the_queue(bench: Bench) -> None:
     bench.acme.on_create = lambda ctx: anyio.sleep(50)
     async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=1)) as engine:
-        first = asyncio.create_task(engine.create(create_request(prefix="s3://1", caller=in_seconds(60))))
+        first = asyncio.create_task(engine.create(create_request(prefix="s3://1/n0/0", caller=in_seconds(60))))
         for number in (2, 3):
             await anyio.lowlevel.checkpoint()
             with pytest.raises(AdmissionRefused, match="in time"):
-                await engine.create(create_request(prefix=f"s3://{number}", caller=in_seconds(5)))
+                await engine.create(create_request(prefix=f"s3://{number}/n0/0", caller=in_seconds(5)))
         await first
 
 

@@ -227,7 +227,7 @@ async def fails(ctx: object) -> None:
 
 async def create_that_fails(engine: Any, name: str) -> None:
     with pytest.raises(Unavailable):
-        await engine.create(create_request(prefix=f"s3://bucket/{name}"))
+        await engine.create(create_request(prefix=f"s3://bucket/{name}/0"))
 
 
 async def test_the_creates_of_one_connector_share_a_budget(bench: Bench) -> None:
@@ -294,7 +294,7 @@ async def test_a_create_without_the_right_is_tried_once(bench: Bench, fault: typ
 
 async def test_polls_cannot_spend_the_retries_of_creates(bench: Bench) -> None:
     bench.acme.on_get = bench.acme.on_create = fails
-    async with bench.engine(limits=ConnectorLimits(retry_budget=1)) as engine:
+    async with bench.engine(limits=ConnectorLimits(attempts=4, retry_budget=1)) as engine:
         for _ in range(30):
             await engine.get(job_request(META, caller=Caller("flyte1", deadline=now() + 10)))
         polls = sum(event.attempts - 1 for event in bench.events)
