@@ -58,6 +58,11 @@ test: $(STAMP) ## every test, with coverage (ARGS= for pytest, e.g. ARGS="tests/
 bench: $(STAMP) ## what each store adds to a create, with few records and with many (ARGS=--help)
 	@$(BIN)/python -m benchmarks.stores $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## the chaos tests at ten times their size, then the reference service through the same scenarios
+	CHAOS_SCALE=$${CHAOS_SCALE:-10} $(BIN)/python -m pytest --override-ini=timeout=1800 tests/chaos $(ARGS)
+	@$(BIN)/python -m benchmarks.reference
+
 .PHONY: check
 check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code
 	$(BIN)/ruff check .

@@ -27,7 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-__all__ = ["CRUCIBLE", "LOCAL_BIGQUERY", "Emulator", "EmulatorError", "EmulatorUnavailable", "Recipe", "running"]
+__all__ = [
+    "CRUCIBLE",
+    "LOCAL_BIGQUERY",
+    "Emulator",
+    "EmulatorError",
+    "EmulatorUnavailable",
+    "Recipe",
+    "environment_of",
+    "running",
+]
 
 _INSTALL_TIMEOUT = 600.0  # seconds
 _READY_TIMEOUT = 60.0  # seconds
@@ -75,7 +84,7 @@ def running(recipe: Recipe) -> Iterator[Emulator]:
     :raises EmulatorUnavailable: it cannot be installed here.
     :raises EmulatorError: it was installed, and did not start.
     """
-    environment = _environment(recipe)
+    environment = environment_of(recipe)
     with tempfile.TemporaryDirectory(prefix=f"{recipe.name}-") as folder:
         log = Path(folder) / "log"
         for _attempt in range(3):  # another program may take the free port in the meantime
@@ -150,8 +159,11 @@ def _variables(environment: Path) -> dict[str, str]:
 # --- the virtual environment
 
 
-def _environment(recipe: Recipe) -> Path:
-    """The recipe's environment, made if it is not there yet. Several processes may ask at once."""
+def environment_of(recipe: Recipe) -> Path:
+    """The recipe's virtual environment, made if it is not there yet. Several processes may ask at once.
+
+    :raises EmulatorUnavailable: it cannot be installed here.
+    """
     python = _python(recipe)
     facts = "\n".join([*recipe.requirements, recipe.prepare, _version(python), "layout 1"])
     name = f"{recipe.name}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"

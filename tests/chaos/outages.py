@@ -17,9 +17,11 @@ __all__ = ["platform_outage", "rolling_restart", "store_outage"]
 _POLL = 0.25  # seconds
 
 
-async def platform_outage(arena: Arena, fault: Fault, *, tasks: int = 100) -> Account:
-    """Tasks whose jobs run ten minutes start within two; five minutes from then on, ``fault`` is what the platform is
+async def platform_outage(arena: Arena, fault: Fault, *, tasks: int = 100, pace: float = 1.0) -> Account:
+    """Tasks whose jobs run ten minutes start within two; 200 s after the first, ``fault`` is what the platform is
     like for as long as it lasts. Polls come every 30 s, ten at once, as in a real backend.
+
+    :param pace: all these times are multiplied by it; not the fault's, and not the calls' deadlines.
 
     Notes: requests that met the fault.
     """
@@ -28,16 +30,16 @@ async def platform_outage(arena: Arena, fault: Fault, *, tasks: int = 100) -> Ac
 
     async def set_fault() -> None:
         nonlocal hits
-        await asyncio.sleep(200)
+        await asyncio.sleep(200 * pace)
         arena.platform.set_fault(fault)
         await asyncio.sleep(fault.seconds or 0)
         ((_, hits),) = arena.platform.faults()
         arena.platform.clear_faults()
 
-    named = arena.tasks(arena.times(tasks), custom={"duration": 600.0})
-    async with arena.backend(poll_interval=30.0, deadline=10.0) as backend, asyncio.TaskGroup() as group:
+    named = arena.tasks(arena.times(tasks), custom={"duration": 600.0 * pace})
+    async with arena.backend(poll_interval=30.0 * pace, deadline=10.0) as backend, asyncio.TaskGroup() as group:
         group.create_task(set_fault())
-        fates = await backend.run(named, spread=120)
+        fates = await backend.run(named, spread=120 * pace)
     return arena.account(fates, since=since, met=hits)
 
 
