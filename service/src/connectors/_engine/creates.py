@@ -23,7 +23,7 @@ from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
 from connectors._stores import Claim, Store, StoreUnavailable
 from connectors.connector import AsyncConnectorBase, ResourceMeta
-from connectors.errors import ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
+from connectors.errors import Conflict, ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
 
 __all__ = ["Created", "Creates"]
 
@@ -121,6 +121,8 @@ class Creates:
             # where the platform does not dedupe, no create may go on that another server may be making again
             async with self._reservations.holding(work, let_go=None if native else scope.cancel):
                 with scope:
+                    if await self._predecessors.is_late(work, claim.record):
+                        raise Conflict("the task's next attempt came first: no job was made for this one")
                     meta = await self._predecessors.settle(flight, work)
                     if meta is None:
                         if not flight.waiting and flight.wanted_until < now():

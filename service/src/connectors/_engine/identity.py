@@ -46,10 +46,20 @@ class Run:
         found = _ATTEMPT.fullmatch(self.output_prefix)
         if self.identity is None or found is None:
             return
-        namespace, task = self.identity
         for attempt in range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK_BACK) - 1, -1):
-            prefix = f"{found[1]}{attempt}{found[3]}"
-            yield Run(_hash("attempt", namespace, task, prefix, 0), self.identity, prefix, self.first_attempt)
+            yield self._at(f"{found[1]}{attempt}{found[3]}")
+
+    def next(self) -> Run | None:
+        """The attempt after this one; None where attempts are not numbered."""
+        found = _ATTEMPT.fullmatch(self.output_prefix)
+        if self.identity is None or found is None:
+            return None
+        return self._at(f"{found[1]}{self.attempt + 1}{found[3]}")
+
+    def _at(self, prefix: str) -> Run:
+        assert self.identity is not None  # noqa: S101 - its callers have looked
+        namespace, task = self.identity
+        return Run(_hash("attempt", namespace, task, prefix, 0), self.identity, prefix, self.first_attempt)
 
 
 def run_of(request: CreateRequest, namespace: str) -> Run:

@@ -19,15 +19,18 @@ from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
-from connectors._stores import Deletion, Record, State, Store
+from connectors._stores import Claim, Deletion, Record, State, Store, StoreUnavailable
 from connectors.connector import AsyncConnectorBase, ResourceMeta
-from connectors.errors import ConnectorError, InvalidRequest, KeyTaken, NotFound, Unavailable
+from connectors.errors import ConnectorError, DeadlineExceeded, InvalidRequest, KeyTaken, NotFound, Unavailable
 from connectors.models import Phase, Resource
 
 __all__ = ["Predecessors"]
 
 log = logging.getLogger("connectors.engine")
 _ABANDONED = "abandoned: the next attempt came"
+_LATE_BY = 120.0
+"""Seconds from when a create was sent to when its key is reserved, at the most: it waits for its turn, and for a store
+that is out of reach, to its deadline."""
 
 
 class _Create(Protocol):
@@ -76,6 +79,25 @@ class Predecessors:
             record = found
         return await self._judge(flight, work, record)
 
+    async def is_late(self, work: Work, record: Record) -> bool:
+        """Whether the next attempt's create overtook this one, which only now has its ``record``.
+
+        Each reserves its own key before it looks for the other's, so that at least one of two sees the other: the later
+        one settles what it sees, the earlier one gives way.
+        """
+        following = work.run.next() if work.run else None
+        if following is None:
+            return False
+        try:
+            found = await self._store.find(following.key)
+            if found is not None and found.latest:
+                found = await self._store.find(following.key_of(found.latest)) or found
+        except StoreUnavailable:  # it has just been there; a task is not to fail for so little
+            return False
+        if found is None or found.terminal or found.deletion is not Deletion.NONE or found.state is State.TAKEN:
+            return False
+        return found.created >= record.created - _LATE_BY  # else it is of an earlier run of the same name
+
     async def _latest(self, work: Work) -> _Earlier | None:
         """The nearest earlier attempt that has a record. Those before it were seen to when it came."""
         if work.run is None:
@@ -119,13 +141,7 @@ class Predecessors:
         """Carry the earlier attempt's create to its end, under its own key: the platform's dedupe, or the search, gives
         the job that it made, if any. Its record then; None where there is no job.
         """
-        record, connector = earlier.record, _connector(work)
-        for before in earlier.run.earlier():  # it may have been taking over another's when it was broken off
-            one = await self._store.find(before.key)
-            if one is not None:
-                if one.adopted_by == record.key and one.meta is not None:
-                    return await self._store.remember(replace(record, meta=one.meta))
-                break
+        record, dedupe = earlier.record, _connector(work).dedupe
         theirs = replace(
             work,
             run=earlier.run,
@@ -135,34 +151,54 @@ class Predecessors:
             subject=record.subject,
             request=replace(work.request, output_prefix=earlier.run.output_prefix),
         )
-        if connector.dedupe == "none":
-            log.warning("what became of the create of %s cannot be known: the platform has no search", record.key)
+        claim = await self._claim(flight, theirs, dedupe)
+        if claim is None:
+            try:
+                meta = await self._carry_out(flight, theirs)
+            except (KeyTaken, InvalidRequest):
+                return None
+            return await self._store.remember(made_by(theirs, meta))
+        if not claim.mine:
+            return claim.record if claim.record.state is State.DONE else None
+        if not claim.looked_for:  # whoever held the key gave it back: there is no job
+            await self._reservations.release(theirs)
             return None
-        mine = False
-        if connector.dedupe == "search":  # no two creates of one key at once
-            claim = await self._reservations.claim_or_wait(theirs, until=lambda: flight.wanted_until)
-            if not claim.mine:
-                return claim.record if claim.record.state is State.DONE else None
-            mine = True
+        if dedupe == "none":
+            log.warning("what became of the create of %s cannot be known: the platform has no search", record.key)
+            await self._reservations.mark_unknown(theirs)
+            return None
         try:
-            if mine:
-                async with self._reservations.holding(theirs):
-                    meta = await self._create(flight, theirs, [], adopt_within=math.inf)
-            else:
-                meta = await self._create(flight, theirs, [], adopt_within=math.inf)
+            async with self._reservations.holding(theirs):
+                meta = await self._carry_out(flight, theirs)
         except KeyTaken:
-            if mine:
-                await self._reservations.mark_taken(theirs)
+            await self._reservations.mark_taken(theirs)
             return None
         except BaseException as error:
-            if mine:
-                await self._reservations.mark_unknown(theirs)
+            await self._reservations.mark_unknown(theirs)
             if isinstance(error, InvalidRequest):
                 return None  # the platform refuses it as it is, and so it did before
             raise
-        if mine:
-            await self._reservations.complete(theirs, meta)
+        await self._reservations.complete(theirs, meta)
         return await self._store.remember(made_by(theirs, meta))
+
+    async def _claim(self, flight: Flight[Any], theirs: Work, dedupe: str) -> Claim | None:
+        """What comes of the create that holds the key, or the key. None where the platform does not mind two creates of
+        one key at once, and a third of the time was spent on waiting.
+        """
+        if dedupe != "native":
+            return await self._reservations.claim_or_wait(theirs, until=lambda: flight.wanted_until)
+        start = now()
+        try:
+            return await self._reservations.claim_or_wait(
+                theirs, until=lambda: start + (flight.wanted_until - start) / 3
+            )
+        except DeadlineExceeded:
+            return None
+
+    async def _carry_out(self, flight: Flight[Any], theirs: Work) -> bytes:
+        # It may have been broken off before it had settled what came before it, or while it took a job over.
+        meta = await self.settle(flight, theirs)
+        return meta if meta is not None else await self._create(flight, theirs, [], adopt_within=math.inf)
 
     async def _call(self, flight: Flight[Any], work: Work, operation: str, meta: bytes) -> Any:
         registered, request = work.registered, work.request
