@@ -17,7 +17,7 @@ from connectors._engine.admission import Admission
 from connectors._engine.creates import Created, Creates
 from connectors._engine.deletions import Deletions
 from connectors._engine.events import Observer
-from connectors._engine.fingerprint import fingerprint_of
+from connectors._engine.fingerprint import fingerprint as fingerprint_of_request
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
 from connectors._engine.invocation import Invoker, now
@@ -162,16 +162,17 @@ class Engine:
             run = run_of(request, self._options.key_namespace)
             call.key = run.key
             until = self._answer_by(request.caller)
+            fingerprint = await _fingerprint(request)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
                 key = sync_key(request.category.name, call.key)
-                meta = await self._sync.join_job(key, _fingerprint(request), until=until)
+                meta = await self._sync.join_job(key, fingerprint, until=until)
                 call.repeated = meta is not None
                 if meta is None:
-                    work = await self._admit(registered, request, key, until)
+                    work = await self._admit(registered, request, key, fingerprint, until)
                     meta = await self._sync.start_job(work, until=until)
                 return meta
-            flight = await self._join(self._creates, registered, request, call, run.key, run=run)
+            flight = await self._join(self._creates, registered, request, call, run.key, fingerprint, run=run)
             self._when_answered(request.caller, flight)
             created = await self._answer_of(flight, call, until)
             call.key = created.key
@@ -185,7 +186,8 @@ class Engine:
                 raise Unimplemented(f"{request.category.name} is an async connector: it is called by CreateTask")
             call.key = run_of(request, self._options.key_namespace).key
             key = sync_key(request.category.name, call.key)
-            flight = await self._join(self._sync, registered, request, call, key)
+            fingerprint = await _fingerprint(request)
+            flight = await self._join(self._sync, registered, request, call, key, fingerprint)
             self._sync.when_given(request.caller, key)
             resource = await self._answer_of(flight, call, self._answer_by(request.caller))
             call.phase = resource.phase
@@ -198,19 +200,22 @@ class Engine:
         request: CreateRequest,
         call: Call,
         key: str,
+        fingerprint: str,
         *,
         run: Run | None = None,
     ) -> Flight[T]:
         flight = calls.flights.get(key)
         call.repeated = flight is not None
         if flight is None:
-            work = await self._admit(registered, request, key, self._answer_by(request.caller), run=run)
+            work = await self._admit(
+                registered, request, key, fingerprint, self._answer_by(request.caller), run=run
+            )
             flight = calls.flights.get(key)  # the same request may have come while this one waited
             if flight is None:
                 flight = calls.start(work)
             else:
                 work.slot.release()
-        if flight.fingerprint != _fingerprint(request):
+        if flight.fingerprint != fingerprint:
             raise Conflict(ANOTHER_REQUEST)
         return flight
 
@@ -222,9 +227,15 @@ class Engine:
             call.mismatch = flight.mismatch
 
     async def _admit(
-        self, registered: Registered, request: CreateRequest, key: str, until: float, *, run: Run | None = None
+        self,
+        registered: Registered,
+        request: CreateRequest,
+        key: str,
+        fingerprint: str,
+        until: float,
+        *,
+        run: Run | None = None,
     ) -> Work:
-        fingerprint = _fingerprint(request)
         slot = await self._admission.enter(request.category.name, until=until)
         subject = subject_of(request) if run else None
         return Work(registered, request, key, fingerprint, slot, run=run, subject=subject)
@@ -330,8 +341,9 @@ class Engine:
         return start + seconds - min(options.margin, seconds / 10)
 
 
-def _fingerprint(request: CreateRequest) -> str:
-    return fingerprint_of(request) if request.caller.idempotency_key else ""
+async def _fingerprint(request: CreateRequest) -> str:
+    """For a key that the caller chose; "" for any other."""
+    return await fingerprint_of_request(request) if request.caller.idempotency_key else ""
 
 
 def _refuse_flyte1(registered: Registered, caller: Caller) -> None:

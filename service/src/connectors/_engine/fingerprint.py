@@ -8,9 +8,20 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import anyio.to_thread
+
 from connectors._engine.requests import CreateRequest
 
-__all__ = ["fingerprint_of"]
+__all__ = ["fingerprint", "fingerprint_of"]
+
+_LARGE = 32 * 1024  # bytes on the wire, from which on hashing would hold up the event loop for too long
+
+
+async def fingerprint(request: CreateRequest) -> str:
+    """As :func:`fingerprint_of`; in a thread where the request is large."""
+    if request.input_bytes + request.template_bytes < _LARGE:
+        return fingerprint_of(request)
+    return await anyio.to_thread.run_sync(fingerprint_of, request)
 
 
 def fingerprint_of(request: CreateRequest) -> str:

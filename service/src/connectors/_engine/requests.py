@@ -42,6 +42,8 @@ class CreateRequest:
     inputs: Callable[[], Mapping[str, Any]]
     input_bytes: int = 0
     """The inputs' size on the wire."""
+    template_bytes: int = 0
+    """The template's, likewise."""
     stored_form: Callable[[], bytes] = bytes
     """The request as bytes, without the connection: what another replica needs to run a ``do`` again."""
 

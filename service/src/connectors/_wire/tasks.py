@@ -67,6 +67,7 @@ def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> Crea
         template=read_task,
         inputs=read_inputs,
         input_bytes=len(inputs),
+        template_bytes=len(template or b""),
         stored_form=lambda: dialect.stored_form(envelope),
     )
 
