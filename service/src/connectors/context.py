@@ -87,6 +87,10 @@ class Context:
             return True
         return created is not None and (datetime.now(UTC) - created).total_seconds() < self._adopt_within
 
+    def adopt_at_any_age(self) -> None:
+        """An earlier try of this very create may have made the job that the next one finds."""
+        self._adopt_within = math.inf
+
     def remaining(self) -> float:
         """Seconds until :attr:`deadline`; never below 0."""
         return max(0.0, self.deadline - self._loop.time())

@@ -21,9 +21,9 @@ from connectors._engine.predecessors import Predecessors
 from connectors._engine.requests import CreateRequest
 from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
-from connectors._stores import Claim, Store, StoreUnavailable
+from connectors._stores import Claim, Record, Store, StoreUnavailable
 from connectors.connector import AsyncConnectorBase, ResourceMeta
-from connectors.errors import Conflict, ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
+from connectors.errors import ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
 
 __all__ = ["Created", "Creates"]
 
@@ -31,6 +31,8 @@ log = logging.getLogger("connectors.engine")
 _MOST_TAKEN = 64
 """Generations that one create looks at where the platform holds an earlier job under each key."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between looks at a store that is out of reach
+_AT_ONCE = 1.0
+"""Seconds. A create that got this far in less is carried out also when its caller has gone."""
 _LARGE = 32 * 1024  # bytes of inputs that are hashed beside the event loop
 
 
@@ -71,7 +73,7 @@ class Creates:
     async def _create(self, flight: Flight[Created], work: Work) -> Created:
         for _ in range(_MOST_TAKEN):
             try:
-                current, claim = await self._claim(flight, work)
+                current, claim, before = await self._claim(flight, work)
             except StoreUnavailable:
                 if not _goes_on_without_store(work):
                     raise
@@ -79,7 +81,7 @@ class Creates:
             if not claim.mine:
                 return await self._repeat(flight, current, claim)
             try:
-                created = await self._make(flight, current, claim)
+                created = await self._make(flight, current, claim, before)
             except KeyTaken as taken:
                 log.info("%s: %s; going on under the next generation", current.key, taken.message)
                 continue
@@ -88,7 +90,7 @@ class Creates:
             return created
         raise KeyTaken(f"the platform holds earlier jobs under {_MOST_TAKEN} keys of this run")
 
-    async def _claim(self, flight: Flight[Created], work: Work) -> tuple[Work, Claim]:
+    async def _claim(self, flight: Flight[Created], work: Work) -> tuple[Work, Claim, Record | None]:
         """:raises StoreUnavailable: the store cannot be reached, for as long as there was time."""
         pause = _FIRST_PAUSE
         while True:
@@ -107,25 +109,28 @@ class Creates:
             raise Unavailable(f"the record of {record.key} is broken: it holds no job")
         flight.repeated = True
         if record.fingerprint and not work.fingerprint:
-            flight.mismatch = await _fingerprint(work.request) != record.fingerprint
+            flight.mismatch = await _fingerprint(work.request) not in ("", record.fingerprint)
             if flight.mismatch:
                 log.warning("%s was asked for again with another request; its first job is the answer", record.key)
         return Created(record.meta, record.key)
 
-    async def _make(self, flight: Flight[Created], work: Work, claim: Claim) -> Created:
+    async def _make(self, flight: Flight[Created], work: Work, claim: Claim, before: Record | None) -> Created:
         proofs = [not claim.looked_for]
         scope = anyio.CancelScope()
         native = _connector(work).dedupe == "native"
-        meta = None
+        meta, adopts = None, ""
         try:
             # where the platform does not dedupe, no create may go on that another server may be making again
             async with self._reservations.holding(work, let_go=None if native else scope.cancel):
                 with scope:
-                    if await self._predecessors.is_late(work, claim.record):
-                        raise Conflict("the task's next attempt came first: no job was made for this one")
-                    meta = await self._predecessors.settle(flight, work)
-                    if meta is None:
-                        if not flight.waiting and flight.wanted_until < now():
+                    if before is not None:
+                        await self._predecessors.end(flight, work, before)
+                    adopted = await self._predecessors.settle(flight, work)
+                    if adopted is not None:
+                        meta, adopts = adopted.meta, adopted.key
+                    else:
+                        # the backend may have gone on to its next attempt, whose create may have come already
+                        if not flight.waiting and now() - flight.started > _AT_ONCE:
                             raise DeadlineExceeded("nobody waits for the job any more; none was made")
                         within = math.inf if claim.looked_for else self._options.store_retention
                         meta = await self._call(flight, work, proofs, adopt_within=within)
@@ -142,7 +147,7 @@ class Creates:
                 await self._reservations.mark_unknown(work)
             raise
         fingerprint = work.fingerprint or await _fingerprint(work.request)
-        return Created(await self._reservations.complete(work, meta, fingerprint=fingerprint), work.key)
+        return Created(await self._reservations.complete(work, meta, fingerprint=fingerprint, adopts=adopts), work.key)
 
     async def _create_without_store(self, flight: Flight[Created], work: Work) -> Created:
         """The platform makes one job per key by itself; the store is told of it when it is back."""
@@ -154,6 +159,8 @@ class Creates:
             except KeyTaken:
                 continue
             self._reservations.remember_later(made_by(current, meta))
+            if not flight.waiting:
+                self._unheard(current.key)
             return Created(meta, current.key)
         raise KeyTaken(f"the platform holds earlier jobs under {_MOST_TAKEN} keys of this run")
 
@@ -162,7 +169,7 @@ class Creates:
         ctx = self._invoker.context(
             registered,
             request.caller,
-            deadline=now() + self._options.create_timeout,
+            deadline=flight.started + self._options.create_timeout,
             key=work.key,
             output_prefix=request.output_prefix,
             metadata=request.metadata,
@@ -174,6 +181,8 @@ class Creates:
             flight.attempts += 1
             if error is not None:
                 proofs.append(error.proves_no_job)
+                if not error.proves_no_job:
+                    ctx.adopt_at_any_age()
 
         meta = await self._invoker.call(
             registered,
@@ -214,6 +223,11 @@ def _goes_on_without_store(work: Work) -> bool:
 
 
 async def _fingerprint(request: CreateRequest) -> str:
-    if request.input_bytes < _LARGE:
-        return fingerprint_of(request)
-    return await anyio.to_thread.run_sync(fingerprint_of, request)
+    """The request's fingerprint, "" where it has none: what cannot be decoded may be what its connector never reads."""
+    try:
+        if request.input_bytes < _LARGE:
+            return fingerprint_of(request)
+        return await anyio.to_thread.run_sync(fingerprint_of, request)
+    except Exception as error:  # noqa: BLE001 - the job is there; nothing of this may lose it
+        log.debug("a request has no fingerprint: %s", error)
+        return ""

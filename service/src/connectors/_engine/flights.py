@@ -29,7 +29,9 @@ class Flight(Generic[T]):
         self.key = key
         self.fingerprint = fingerprint
         """Of the request, where its caller chose the key; else ""."""
-        self.wanted_until = 0.0
+        self.started = asyncio.get_running_loop().time()
+        """The instant, on the event loop's clock, when the work began."""
+        self.wanted_until = self.started
         """The latest instant, on the event loop's clock, until which a caller waits: no new try starts after it."""
         self.attempts = 0
         self.repeated = False
@@ -117,7 +119,6 @@ class Flights(Generic[T]):
         if key in self._flights:
             raise ValueError(f"work is under way under {key}")
         flight = self._flights[key] = Flight(key, work.fingerprint)
-        flight.wanted_until = asyncio.get_running_loop().time()
         scope = self._scopes[key] = anyio.CancelScope()
         if self._idle.is_set():
             self._idle = anyio.Event()

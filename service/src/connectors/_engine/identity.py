@@ -49,13 +49,6 @@ class Run:
         for attempt in range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK_BACK) - 1, -1):
             yield self._at(f"{found[1]}{attempt}{found[3]}")
 
-    def next(self) -> Run | None:
-        """The attempt after this one; None where attempts are not numbered."""
-        found = _ATTEMPT.fullmatch(self.output_prefix)
-        if self.identity is None or found is None:
-            return None
-        return self._at(f"{found[1]}{self.attempt + 1}{found[3]}")
-
     def _at(self, prefix: str) -> Run:
         assert self.identity is not None  # noqa: S101 - its callers have looked
         namespace, task = self.identity

@@ -19,18 +19,16 @@ from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
-from connectors._stores import Claim, Deletion, Record, State, Store, StoreUnavailable
+from connectors._stores import Claim, Deletion, Record, State, Store
 from connectors.connector import AsyncConnectorBase, ResourceMeta
 from connectors.errors import ConnectorError, DeadlineExceeded, InvalidRequest, KeyTaken, NotFound, Unavailable
 from connectors.models import Phase, Resource
 
-__all__ = ["Predecessors"]
+__all__ = ["Adopted", "Predecessors"]
 
 log = logging.getLogger("connectors.engine")
+_MOST_LOOKS = 3
 _ABANDONED = "abandoned: the next attempt came"
-_LATE_BY = 120.0
-"""Seconds from when a create was sent to when its key is reserved, at the most: it waits for its turn, and for a store
-that is out of reach, to its deadline."""
 
 
 class _Create(Protocol):
@@ -41,6 +39,15 @@ class _Create(Protocol):
 class _Earlier:
     run: Run
     record: Record
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """An earlier attempt's job that a later one takes over."""
+
+    meta: bytes
+    key: str
+    """Of the earlier attempt."""
 
 
 class Predecessors:
@@ -55,8 +62,8 @@ class Predecessors:
         self._options = options
         self._create = create
 
-    async def settle(self, flight: Flight[Any], work: Work) -> bytes | None:
-        """See to it that no earlier attempt's job runs on. Returns the meta of the job that this attempt takes over.
+    async def settle(self, flight: Flight[Any], work: Work) -> Adopted | None:
+        """See to it that no earlier attempt's job runs on. Returns the job that this attempt takes over.
 
         :raises ConnectorError: that cannot be done, or be known, now; no job was made for this attempt.
         """
@@ -66,7 +73,7 @@ class Predecessors:
         record = earlier.record
         if record.adopted_by:
             if record.adopted_by == work.key:
-                return record.meta  # by an earlier try of this attempt
+                return Adopted(record.meta or b"", record.key)  # by an earlier try of this attempt
             adopter = await self._store.find(record.adopted_by)
             if adopter is not None and adopter.state is State.DONE:
                 return None
@@ -79,25 +86,6 @@ class Predecessors:
             record = found
         return await self._judge(flight, work, record)
 
-    async def is_late(self, work: Work, record: Record) -> bool:
-        """Whether the next attempt's create overtook this one, which only now has its ``record``.
-
-        Each reserves its own key before it looks for the other's, so that at least one of two sees the other: the later
-        one settles what it sees, the earlier one gives way.
-        """
-        following = work.run.next() if work.run else None
-        if following is None:
-            return False
-        try:
-            found = await self._store.find(following.key)
-            if found is not None and found.latest:
-                found = await self._store.find(following.key_of(found.latest)) or found
-        except StoreUnavailable:  # it has just been there; a task is not to fail for so little
-            return False
-        if found is None or found.terminal or found.deletion is not Deletion.NONE or found.state is State.TAKEN:
-            return False
-        return found.created >= record.created - _LATE_BY  # else it is of an earlier run of the same name
-
     async def _latest(self, work: Work) -> _Earlier | None:
         """The nearest earlier attempt that has a record. Those before it were seen to when it came."""
         if work.run is None:
@@ -108,34 +96,63 @@ class Predecessors:
                 continue
             if record.latest:
                 record = await self._store.find(run.key_of(record.latest)) or record
+            while record.terminal or record.deletion is not Deletion.NONE or record.state is State.TAKEN:
+                later = await self._store.find(run.key_of(record.generation + 1))
+                if later is None:
+                    break
+                record = later
             return _Earlier(run, record)
         return None
 
-    async def _judge(self, flight: Flight[Any], work: Work, record: Record) -> bytes | None:
-        connector = _connector(work)
-        meta = record.meta or b""
-        if record.deletion is Deletion.NONE:
-            try:
-                found: Resource = await self._call(flight, work, "get", meta)
-            except NotFound:
+    async def _judge(self, flight: Flight[Any], work: Work, record: Record) -> Adopted | None:
+        for _ in range(_MOST_LOOKS):
+            if record.deletion is not Deletion.NONE:
+                await self._cancel(flight, work, record)
                 return None
-            phase = found.phase
-            if phase.is_terminal and phase is not Phase.SUCCEEDED:
+            phase = await self._phase(flight, work, record)
+            is_failed = phase.is_terminal and phase is not Phase.SUCCEEDED
+            is_wanted = _connector(work).results_inline and not record.asked_at and not is_failed
+            if not is_wanted:
+                if phase.is_terminal:
+                    await self._store.note(record.key, terminal=phase.name)
+                else:
+                    await self._cancel(flight, work, record)
                 return None
-            if connector.results_inline and not record.asked_at:
-                await self._store.set_aside(record.key, reason="taken over by the next attempt", adopted_by=work.key)
+            if await self._store.set_aside(
+                record.key, reason="taken over by the next attempt", adopted_by=work.key, still=record.attention()
+            ):
                 log.info("%s takes the job of the attempt before over: nobody ever asked for it", work.key)
-                return meta
-            if phase is Phase.SUCCEEDED:
+                return Adopted(record.meta or b"", record.key)
+            changed = await self._store.find(record.key)  # a poll came meanwhile, or the job is to be cancelled
+            if changed is None:
                 return None
+            record = changed
+        raise Unavailable("the attempt before changes all the time; send the same request again")
+
+    async def end(self, flight: Flight[Any], work: Work, before: Record) -> None:
+        """See to it that the job of the run before, of the same name, does not run on: its deletion may have been put
+        off.
+
+        :raises ConnectorError: it cannot be cancelled now; no job was made.
+        """
+        if before.state is State.DONE and before.deletion is Deletion.WANTED:
+            await self._cancel(flight, work, before)
+
+    async def _cancel(self, flight: Flight[Any], work: Work, record: Record) -> None:
         await self._store.want_deletion(record.key, reason=_ABANDONED)
         try:
-            await self._call(flight, work, "delete", meta)
+            await self._call(flight, work, "delete", record.meta or b"")
         except NotFound:
             pass
         await self._store.note_deleted(record.key)
-        log.info("the job of %s was cancelled: the next attempt, %s, came", record.key, work.key)
-        return None
+        log.info("the job of %s was cancelled before that of %s is made", record.key, work.key)
+
+    async def _phase(self, flight: Flight[Any], work: Work, record: Record) -> Phase:
+        try:
+            found: Resource = await self._call(flight, work, "get", record.meta or b"")
+        except NotFound:
+            return Phase.FAILED
+        return found.phase
 
     async def _finish(self, flight: Flight[Any], work: Work, earlier: _Earlier) -> Record | None:
         """Carry the earlier attempt's create to its end, under its own key: the platform's dedupe, or the search, gives
@@ -154,10 +171,10 @@ class Predecessors:
         claim = await self._claim(flight, theirs, dedupe)
         if claim is None:
             try:
-                meta = await self._carry_out(flight, theirs)
+                meta, adopts = await self._carry_out(flight, theirs)
             except (KeyTaken, InvalidRequest):
                 return None
-            return await self._store.remember(made_by(theirs, meta))
+            return await self._store.remember(made_by(theirs, meta, adopts=adopts))
         if not claim.mine:
             return claim.record if claim.record.state is State.DONE else None
         if not claim.looked_for:  # whoever held the key gave it back: there is no job
@@ -169,7 +186,7 @@ class Predecessors:
             return None
         try:
             async with self._reservations.holding(theirs):
-                meta = await self._carry_out(flight, theirs)
+                meta, adopts = await self._carry_out(flight, theirs)
         except KeyTaken:
             await self._reservations.mark_taken(theirs)
             return None
@@ -178,8 +195,8 @@ class Predecessors:
             if isinstance(error, InvalidRequest):
                 return None  # the platform refuses it as it is, and so it did before
             raise
-        await self._reservations.complete(theirs, meta)
-        return await self._store.remember(made_by(theirs, meta))
+        await self._reservations.complete(theirs, meta, adopts=adopts)
+        return await self._store.remember(made_by(theirs, meta, adopts=adopts))
 
     async def _claim(self, flight: Flight[Any], theirs: Work, dedupe: str) -> Claim | None:
         """What comes of the create that holds the key, or the key. None where the platform does not mind two creates of
@@ -195,14 +212,17 @@ class Predecessors:
         except DeadlineExceeded:
             return None
 
-    async def _carry_out(self, flight: Flight[Any], theirs: Work) -> bytes:
+    async def _carry_out(self, flight: Flight[Any], theirs: Work) -> tuple[bytes, str]:
+        """The job's meta, and the key of the attempt that it was taken over from, or ""."""
         # It may have been broken off before it had settled what came before it, or while it took a job over.
-        meta = await self.settle(flight, theirs)
-        return meta if meta is not None else await self._create(flight, theirs, [], adopt_within=math.inf)
+        adopted = await self.settle(flight, theirs)
+        if adopted is not None:
+            return adopted.meta, adopted.key
+        return await self._create(flight, theirs, [], adopt_within=math.inf), ""
 
     async def _call(self, flight: Flight[Any], work: Work, operation: str, meta: bytes) -> Any:
         registered, request = work.registered, work.request
-        ctx = self._invoker.context(registered, request.caller, deadline=now() + self._options.create_timeout)
+        ctx = self._invoker.context(registered, request.caller, deadline=flight.started + self._options.create_timeout)
         job = _connector(work).meta_type.decode(meta)
         answer = await self._invoker.call(
             registered, operation, ctx, job, retry_until=lambda: flight.wanted_until, on_attempt=_ignore

@@ -76,13 +76,15 @@ class Reservations:
             await anyio.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK)
 
-    async def claim_generation(self, work: Work, *, until: Callable[[], float]) -> tuple[Work, Claim]:
-        """Claim the run's latest generation that is not over: the work under its key, and the claim.
+    async def claim_generation(self, work: Work, *, until: Callable[[], float]) -> tuple[Work, Claim, Record | None]:
+        """Claim the run's latest generation that is not over: the work under its key, the claim, and the record of the
+        generation before, where that was looked at.
 
         What is over stays over, so that servers which walk at the same time meet at the same generation.
 
         :raises StoreUnavailable: the store cannot be reached, and nothing is known of the run.
         """
+        before = None
         while True:
             try:
                 claim = await self.claim_or_wait(work, until=until)
@@ -93,7 +95,8 @@ class Reservations:
             if not claim.over:
                 if claim.mine and work.generation:
                     await self._advance(claim.record.run, work.generation)
-                return work, claim
+                return work, claim, before
+            before = claim.record
             work = work.at(max(work.generation + 1, claim.record.latest))
 
     async def _advance(self, run: str, generation: int) -> None:
@@ -102,7 +105,7 @@ class Reservations:
         except StoreUnavailable as error:  # without it, the next create walks a few steps more
             log.debug("the generation of %s could not be written down: %s", run, error)
 
-    async def complete(self, work: Work, meta: bytes, *, fingerprint: str = "") -> bytes:
+    async def complete(self, work: Work, meta: bytes, *, fingerprint: str = "", adopts: str = "") -> bytes:
         """The work is done; returns the meta that stands: another's, where the key was lost to one who finished.
 
         Where the store is out of reach, it is told when it is back.
@@ -111,7 +114,9 @@ class Reservations:
 
         async def write() -> bool:
             nonlocal stands
-            if await self._store.complete(work.key, owner=work.owner, meta=meta, fingerprint=fingerprint):
+            if await self._store.complete(
+                work.key, owner=work.owner, meta=meta, fingerprint=fingerprint, adopts=adopts
+            ):
                 return True
             record = await self._store.find(work.key)
             if record is not None and record.meta is not None:
@@ -119,7 +124,7 @@ class Reservations:
             return False
 
         if not await self._note(work, write()):
-            self.remember_later(made_by(work, meta, fingerprint))
+            self.remember_later(made_by(work, meta, fingerprint, adopts))
         return stands
 
     def remember_later(self, record: Record) -> None:
@@ -209,7 +214,7 @@ class Reservations:
                 let_go()
 
 
-def made_by(work: Work, meta: bytes, fingerprint: str = "") -> Record:
+def made_by(work: Work, meta: bytes, fingerprint: str = "", adopts: str = "") -> Record:
     """The record of a job that ``work`` made."""
     category = work.request.category
     return Record(
@@ -224,4 +229,5 @@ def made_by(work: Work, meta: bytes, fingerprint: str = "") -> Record:
         owner=work.owner,
         tracked=work.subject is not None,
         subject=work.subject or {},
+        adopts=adopts,
     )

@@ -6,12 +6,9 @@ import enum
 
 from connectors._engine.options import EngineOptions
 from connectors._stores import Deletion, Delivery, Record, State
+from connectors._stores.rules import CLAIMED
 
 __all__ = ["CLAIMED", "MAY_RUN", "Fate", "fate_of", "is_orphan"]
-
-CLAIMED = "a person answers for this job"
-"""What the reason of a record begins with that a person set aside. One that a server set aside was only reported."""
-
 
 class Fate(enum.Enum):
     """In the order in which :func:`fate_of` asks: the first that is true of a record is its fate."""

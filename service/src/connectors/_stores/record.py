@@ -35,7 +35,7 @@ class Delivery(enum.Enum):
 
     NOT_KNOWN = ""
     LOST = "lost"
-    """It reached nobody: all its callers were gone before it could leave."""
+    """It reached nobody: all its callers were gone before it could leave. Known since the last change."""
     DELIVERED = "delivered"
     """It left while its caller was there, or the caller has used it since."""
 
@@ -55,7 +55,7 @@ class Attention(enum.Enum):
     UNKNOWN = "unknown"
     """Nobody repeats a create whose outcome is not known; since the last change."""
     LOST = "lost"
-    """The answer reached nobody, and no poll came; since the job was made."""
+    """The answer reached nobody, and no poll came; since the last change."""
     IDLE = "idle"
     """The job goes on, for all that is known; since its last poll, or since it was made."""
     DELETE = "delete"
@@ -119,6 +119,8 @@ class Record:
     """Why the job was, or is to be, cancelled; or why it is left alone."""
     adopted_by: str = ""
     """The key of the attempt that took this job over."""
+    adopts: str = ""
+    """The key of the attempt whose job this one took over."""
     set_aside: bool = False
     """Reported, or claimed by a person: never judged again. A deletion that is WANTED was given up."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -131,7 +133,7 @@ class Record:
 
     def attention(self) -> Attention:
         """What it waits for."""
-        if self.deletion is Deletion.WANTED:
+        if self.deletion is Deletion.WANTED and self.state is State.DONE:  # before that, there is nothing to cancel
             return Attention.NONE if self.set_aside else Attention.DELETE
         if not self.tracked or self.set_aside or self.adopted_by or self.terminal or self.deletion is Deletion.DONE:
             return Attention.NONE
@@ -146,8 +148,6 @@ class Record:
         match attention:
             case Attention.DELETE:
                 since = self.delete_at
-            case Attention.LOST:
-                since = self.done_at
             case Attention.IDLE:
                 since = max(self.polled_at, self.done_at)
             case _:

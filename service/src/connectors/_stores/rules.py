@@ -16,11 +16,13 @@ from typing import TypeVar
 from connectors._stores.record import Attention, Deletion, Delivery, Record, State
 from connectors._stores.store import Claim, Store, job_of
 
-__all__ = ["RecordStore", "Rule"]
+__all__ = ["CLAIMED", "POLL_GRAIN", "RecordStore", "Rule"]
 
 T = TypeVar("T")
 Rule = Callable[[Record | None, float], tuple[Record | None, T]]
 
+CLAIMED = "a person answers for this job"
+"""How the reason begins of a record that a person set aside."""
 POLL_GRAIN = 1_800.0
 """Seconds: a poll is written down where the last one that was is as old, or there was none."""
 
@@ -36,7 +38,7 @@ def _ended(record: Record, now: float, over_after: float | None) -> bool:
     if over_after is None:
         return False
     terminal = bool(record.terminal) and record.terminal_at + over_after <= now
-    return terminal or record.deletion is not Deletion.NONE
+    return terminal or (record.deletion is not Deletion.NONE and record.state is State.DONE)
 
 
 def _reserve(
@@ -50,10 +52,28 @@ def _reserve(
         touched = replace(record, changed=now)
         return touched, Claim(touched, mine=False, over=True)
     held = record.state is State.RESERVED and record.lease_until > now and record.owner != new.owner
-    if record.state is State.DONE or held:
+    if record.state is State.DONE:
+        # it is about to be answered again: that nobody had it is not certain any more
+        again = _asked_again(record, now)
+        return again, Claim(again, mine=False)
+    if held:
         return record, Claim(record, mine=False)
     taken = replace(record, state=State.RESERVED, owner=new.owner, lease_until=now + lease, changed=now)
-    return taken, Claim(taken, mine=True, looked_for=True)
+    return _watched_again(taken), Claim(_watched_again(taken), mine=True, looked_for=True)
+
+
+def _asked_again(record: Record, now: float) -> Record:
+    if record.delivery is not Delivery.LOST or record.asked_at:
+        return record
+    return replace(_watched_again(record), delivery=Delivery.NOT_KNOWN, changed=now)
+
+
+def _watched_again(record: Record) -> Record:
+    """Whoever asks for a job takes back that it was reported; what a person said of it stands."""
+    is_reported = record.set_aside and not record.adopted_by and record.deletion is Deletion.NONE
+    if not is_reported or record.reason.startswith(CLAIMED):
+        return record
+    return replace(record, set_aside=False, reason="")
 
 
 def _renew(record: Record | None, now: float, *, owner: str, lease: float) -> tuple[Record | None, bool]:
@@ -63,16 +83,18 @@ def _renew(record: Record | None, now: float, *, owner: str, lease: float) -> tu
 
 
 def _complete(
-    record: Record | None, now: float, *, owner: str, meta: bytes, fingerprint: str
+    record: Record | None, now: float, *, owner: str, meta: bytes, fingerprint: str, adopts: str
 ) -> tuple[Record | None, bool]:
     if record is None:
         return None, False
     if not _reserved_by(record, owner):
         return record, (record.state, record.owner, record.meta) == (State.DONE, owner, meta)
-    return _done(record, now, meta, fingerprint), True
+    return replace(_done(record, now, meta, fingerprint), adopts=adopts), True
 
 
 def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
+    if record.deletion is Deletion.WANTED:  # asked for while there was nothing to cancel yet
+        record = replace(record, delete_at=now, set_aside=False)
     return replace(
         record,
         state=State.DONE,
@@ -127,7 +149,7 @@ def _note(
     if (delivered or polled) and record.delivery is not Delivery.DELIVERED:
         after = replace(after, delivery=Delivery.DELIVERED)
     if polled and (not record.asked_at or now - record.polled_at >= POLL_GRAIN):
-        after = replace(after, polled_at=now, asked_at=record.asked_at or now)
+        after = replace(_watched_again(after), polled_at=now, asked_at=record.asked_at or now)
     if terminal and not record.terminal:
         after = replace(after, terminal=terminal, terminal_at=now)
     if after is not record:
@@ -142,6 +164,7 @@ def _want_deletion(
         if job is None or still is not None:
             return None, None
         record = _done(replace(_new(job, now), tracked=True), now, job.meta or b"", "")
+        record = replace(record, job=job.job or record.job)
     given_up = record.deletion is Deletion.WANTED and record.set_aside
     if (record.deletion is not Deletion.NONE and not given_up) or (
         still is not None and record.attention() is not still
@@ -228,8 +251,9 @@ class RecordStore(Store):
     async def renew(self, key: str, *, owner: str, lease: float) -> bool:
         return await self._change(key, partial(_renew, owner=owner, lease=lease))
 
-    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "") -> bool:
-        return await self._change(key, partial(_complete, owner=owner, meta=meta, fingerprint=fingerprint))
+    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "", adopts: str = "") -> bool:
+        rule = partial(_complete, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts)
+        return await self._change(key, rule)
 
     async def mark_unknown(self, key: str, *, owner: str) -> bool:
         return await self._change(key, partial(_end, owner=owner, state=State.UNKNOWN))
@@ -253,12 +277,17 @@ class RecordStore(Store):
         record, changed = await self._change(key, rule)
         if changed and record is not None and record.generation:
             await self.advance(record.run, record.generation)  # a run's first record outlives its later ones
+        if changed and record is not None and record.adopts and terminal:
+            await self.note(record.adopts, terminal=terminal)
         return record
 
     async def want_deletion(
         self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
     ) -> Record | None:
-        return await self._change(key, partial(_want_deletion, reason=reason, job=job, still=still))
+        record = await self._change(key, partial(_want_deletion, reason=reason, job=job, still=still))
+        if record is not None and record.adopts and record.deletion is not Deletion.NONE:
+            await self.note_deleted(record.adopts)  # the job is this record's to cancel
+        return record
 
     async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
         return await self._change(key, partial(_claim_deletion, hold=hold))

@@ -100,10 +100,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "") -> bool:
+    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "", adopts: str = "") -> bool:
         """RESERVED → DONE. False, and no change, where the key is no longer this owner's.
 
         Repeated with the same owner and meta it is True again. ``fingerprint`` is written where there is none yet.
+
+        :param adopts: the key of the earlier attempt whose job this is: what ends this record's run ends that one's.
         """
 
     @abstractmethod
@@ -138,7 +140,7 @@ class Store(ABC):
     ) -> Record | None:
         """Write down what was seen of a key's job: that its meta was delivered or reached nobody, that a poll came,
         that a poll delivered a terminal phase. What is known already is not written again, and nothing is taken back:
-        a poll proves that the meta was delivered.
+        a poll proves that the meta was delivered, and takes back that the job was reported, but for what a person said.
         """
 
     @abstractmethod

@@ -210,8 +210,10 @@ class WatchedStore(Store):
     async def renew(self, key: str, *, owner: str, lease: float) -> bool:
         return await self._watch(self._store.renew(key, owner=owner, lease=lease))
 
-    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "") -> bool:
-        return await self._watch(self._store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint))
+    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "", adopts: str = "") -> bool:
+        return await self._watch(
+            self._store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts)
+        )
 
     async def mark_unknown(self, key: str, *, owner: str) -> bool:
         return await self._watch(self._store.mark_unknown(key, owner=owner))
