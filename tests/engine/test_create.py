@@ -383,7 +383,8 @@ async def test_a_create_waits_for_its_turn_until_its_deadline_s_margin(bench: Be
 async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
     bench.acme.on_create = lambda ctx: anyio.sleep(2)
     async with bench.engine(limits=ConnectorLimits(concurrency=1, queue=1)) as engine:
-        calls = [asyncio.create_task(engine.create(create_request(prefix=f"s3://{number}/n0/0"))) for number in range(2)]
+        requests = [create_request(prefix=f"s3://{number}/n0/0") for number in range(2)]
+        calls = [asyncio.create_task(engine.create(request)) for request in requests]
         await anyio.sleep(1)
         with pytest.raises(AdmissionRefused):
             await engine.create(create_request(prefix="s3://3/n0/0"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
 import anyio
 import pytest
 
-from connectors import KeyTaken, Phase
+from connectors import InvalidRequest, KeyTaken, Phase, Unavailable
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller
 from connectors._stores import State
@@ -184,3 +185,77 @@ async def test_the_ledger_knows_whose_job_it_is(bench: Bench, platform: Platform
         "node": "n0",
         "retry": "0",
     }
+
+
+async def test_a_deletion_that_was_put_off_is_carried_out_before_the_new_run_has_its_job(
+    bench: Bench, platform: Platform
+) -> None:
+    others: list[list[str]] = []
+    async with bench.engine() as engine:
+        first = await create(engine)
+        await bench.store.want_deletion(platform.jobs[0].key, reason="put off")
+        platform.on_submit = lambda job: others.append([name for name in platform.running if name != job.name])
+        await create(engine)
+    assert others == [[]]
+    assert platform.cancelled == [name_of(first)]
+
+
+async def test_no_new_run_begins_while_the_old_one_cannot_be_cancelled(bench: Bench, platform: Platform) -> None:
+    async with bench.engine() as engine:
+        await create(engine)
+        await bench.store.want_deletion(platform.jobs[0].key, reason="put off")
+        platform.down = True
+        with pytest.raises(Unavailable):
+            await create(engine)
+    assert len(platform.jobs) == 1
+
+
+async def test_a_job_whose_age_the_platform_does_not_tell_is_this_create_s_once_a_try_was_lost(
+    bench: Bench, platform: Platform
+) -> None:
+    platform.tells_ages = False
+    platform.lose_answers = 1
+    async with bench.engine() as engine:
+        assert name_of(await create(engine)) == "job0"
+    assert len(platform.jobs) == 1
+
+
+async def test_a_deletion_that_a_person_wants_of_a_create_under_way_is_carried_out_when_there_is_a_job(
+    bench: Bench, platform: Platform
+) -> None:
+    platform.latency = 5.0
+    async with bench.engine() as engine:
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(create, engine)
+            await anyio.sleep(1)
+            (key,) = [record.key async for record in bench.store.records()]
+            await bench.store.want_deletion(key, reason="by a person")
+        await anyio.sleep(60)
+    assert platform.cancelled == ["job0"]
+
+
+async def test_a_deletion_that_a_person_wants_of_an_unknown_create_makes_no_second_job(
+    bench: Bench, platform: Platform
+) -> None:
+    platform.lose_answers = 99
+    async with bench.engine() as engine:
+        with pytest.raises(Unavailable):
+            await create(engine)
+        platform.lose_answers = 0
+        await bench.store.want_deletion(platform.jobs[0].key, reason="by a person")
+        await create(engine)
+        await anyio.sleep(60)
+    assert len(platform.jobs) == 1
+    assert platform.cancelled == ["job0"]
+
+
+async def test_inputs_that_cannot_be_read_lose_no_job_of_a_connector_that_does_not_read_them(
+    bench: Bench, platform: Platform
+) -> None:
+    def unreadable() -> dict[str, object]:
+        raise InvalidRequest("inputs: no native form")
+
+    request = replace(create_request("jobs", prefix="s3://b/run/n0/0"), inputs=unreadable)
+    async with bench.engine() as engine:
+        assert await engine.create(request) == await engine.create(request)
+    assert len(platform.jobs) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import anyio
@@ -11,8 +12,8 @@ from connectors import ConnectorError, DeadlineExceeded, Phase, Unavailable
 from connectors._engine.engine import Engine
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
-from connectors._stores import Attention, Deletion, State
-from tests.engine.harness import Bench, create_request
+from connectors._stores import Attention, Deletion, State, job_of
+from tests.engine.harness import Bench, create_request, job_request
 from tests.engine.job_platform import JobConnector, Platform, in_seconds, name_of
 
 pytestmark = pytest.mark.anyio
@@ -219,3 +220,66 @@ async def test_other_nodes_and_other_names_are_left_alone(bench: Bench) -> None:
         await engine.create(create_request("jobs", prefix="s3://b/run/n1/0"))
         await engine.create(create_request("jobs", prefix="s3://b/run/n0/1"))
     assert platform.cancelled == []
+
+
+# --- what changes meanwhile
+
+
+async def test_a_job_that_is_to_be_cancelled_by_the_time_it_would_be_taken_over_is_not(bench: Bench) -> None:
+    platform = platform_of(bench, inline=True)
+    async with bench.engine() as engine:
+        await create(engine, 0)
+        key = platform.jobs[0].key
+        platform.on_get = lambda: bench.store.want_deletion(key, reason="its answer reached nobody")
+        assert name_of(await create(engine, 1)) == "job1"
+    assert platform.running == ["job1"]
+
+
+async def test_a_job_that_is_asked_for_by_the_time_it_would_be_taken_over_is_cancelled(bench: Bench) -> None:
+    platform = platform_of(bench, inline=True)
+    async with bench.engine() as engine:
+        await create(engine, 0)
+        await bench.store.note(platform.jobs[0].key, delivered=False)
+        platform.on_get = lambda: bench.store.note(platform.jobs[0].key, polled=True)
+        await create(engine, 1)
+    assert platform.cancelled == ["job0"]
+
+
+@pytest.mark.parametrize("inline", [True, False])
+async def test_the_name_run_again_after_a_later_attempt_ended_gets_a_new_job(bench: Bench, inline: bool) -> None:
+    platform = platform_of(bench, inline=inline)
+    async with bench.engine() as engine:
+        await create(engine, 0)
+        second = await create(engine, 1)
+        platform.end(name_of(second))
+        found = await bench.store.find_job(job_of("jobs", 0, second))
+        assert found is not None
+        await bench.store.note(found.key, polled=True, terminal="SUCCEEDED")
+        await anyio.sleep(601)
+        again = await create(engine, 0)
+    assert platform.running == [name_of(again)]
+
+
+async def test_the_name_run_again_after_a_later_attempt_was_deleted_gets_a_new_job(bench: Bench) -> None:
+    platform_of(bench, inline=True)
+    async with bench.engine() as engine:
+        await create(engine, 0)
+        await engine.delete(job_request(await create(engine, 1), "jobs"))
+        assert name_of(await create(engine, 0)) == "job1"
+
+
+async def test_a_later_generation_is_found_although_the_first_record_does_not_name_it(bench: Bench) -> None:
+    platform = platform_of(bench, inline=False)
+    async with bench.engine() as engine:
+        await engine.delete(job_request(await create(engine, 0), "jobs"))
+        second = await create(engine, 0)
+        record = await bench.store.find(platform.jobs[0].key)
+        assert record is not None
+        await bench.store.forget(record.key)
+        await bench.store.remember(replace(record, latest=0))  # as if that had never been written down
+        await bench.store.note_deleted(record.key)
+        await bench.store.want_deletion(record.key, reason="again")
+        await bench.store.note_deleted(record.key)
+        await create(engine, 1)
+    assert name_of(second) in platform.cancelled
+    assert len(platform.running) == 1
