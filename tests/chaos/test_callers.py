@@ -74,10 +74,9 @@ class TestInVirtualTime:
 
     @pytest.fixture
     async def arena(self, anyio_backend: Any) -> AsyncIterator[Arena]:
-        month = 30 * 86_400.0
         async with (
             FakePlatform(seed=SEED) as platform,
-            server_in_process(platform, store_retention=7_200, rerun_after=month) as server,
+            server_in_process(platform, store_retention=7_201, rerun_after=7_200) as server,
         ):
             yield Arena([server], platform, SEED, SCALE, protocol="flyte2")
 

@@ -110,6 +110,18 @@ def test_two_free_ports_are_no_mistake() -> None:
     assert load({"port": "0", "metrics_port": "0"}).port == 0
 
 
+@pytest.mark.parametrize("other", ["unpolled_after", "orphan_after", "rerun_after"])
+def test_records_are_kept_for_longer_than_anything_is_judged_by(other: str) -> None:
+    line = f"--store-retention must be longer than --{other.replace('_', '-')}"
+    assert problems(store_retention="9000", **{other: "9000"}) == (line,)
+    assert load({"store_retention": "9001", other: "9000"}).store_retention == 9_001
+
+
+def test_records_are_kept_for_longer_than_polls_go_unnoted() -> None:
+    line = "--store-retention must be longer than 3600 (an hour)"
+    assert problems(store_retention="3600", unpolled_after="60") == (line,)
+
+
 def test_each_problem_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONNECTORS_GRACE", "x")
     assert sorted(problems(port="x")) == [

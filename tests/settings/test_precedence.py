@@ -44,7 +44,7 @@ FIELDS = [
         ("memory://", "sqlite:///b", "sqlite:///c", "sqlite://"),
     ),
     ("key_namespace", "a", "b", 'key_namespace = "c"', ("a", "b", "c", "")),
-    ("connector_attempts", "1", "2", "connector_attempts = 3", (1, 2, 3, 4)),
+    ("connector_attempts", "1", "2", "connector_attempts = 3", (1, 2, 3, 10)),
     ("connector_retry_budget", "0", "2.5", "connector_retry_budget = 3", (0, 2.5, 3, 10)),
     ("cancel_unpolled", True, "1", "cancel-unpolled = true", (True, True, True, False)),
     ("fail_after_fault", "60", "61", "fail_after_fault = 62", (60, 61, 62, 0)),
@@ -109,7 +109,7 @@ def test_limits_of_a_connector_replace_the_general_ones_where_they_are_given() -
     write("connector_threads = 3\n[connectors.acme]\nconcurrency = 7\nqueue = 0\nretry_budget = 0\n")
     options = load().engine_options()
     acme, other = options.limits_for("acme"), options.limits_for("other")
-    assert (acme.concurrency, acme.queue, acme.threads, acme.attempts, acme.retry_budget) == (7, 0, 3, 4, 0)
+    assert (acme.concurrency, acme.queue, acme.threads, acme.attempts, acme.retry_budget) == (7, 0, 3, 10, 0)
     assert (other.concurrency, other.queue, other.threads, other.retry_budget) == (256, 1024, 3, 10)
 
 
@@ -127,7 +127,7 @@ def test_the_engines_options_are_the_settings() -> None:
         "retry_max": "6",
         "result_ttl": "7",
         "result_max_bytes": "8",
-        "store_retention": "9",
+        "store_retention": "3601",
         "rerun_after": "0",
         "orphan_after": "12",
         "unpolled_after": "13",
@@ -141,7 +141,7 @@ def test_the_engines_options_are_the_settings() -> None:
     assert (options.default_timeout, options.max_timeout, options.margin) == (1, 2, 0.25)
     assert (options.create_timeout, options.do_timeout, options.lease) == (3, 4, 5)
     assert (options.retry_initial, options.retry_max) == (0.5, 6)
-    assert (options.result_ttl, options.result_max_bytes, options.store_retention) == (7, 8, 9)
+    assert (options.result_ttl, options.result_max_bytes, options.store_retention) == (7, 8, 3_601)
     assert (options.rerun_after, options.orphan_after, options.unpolled_after) == (0, 12, 13)
     assert (options.cancel_unpolled, options.fail_after_fault) == (True, 14)
     assert options.limits.retry_budget == 0.5

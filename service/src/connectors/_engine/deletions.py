@@ -55,7 +55,7 @@ class Deletions:
         :raises ConnectorError: the connector cannot cancel it, and never will; or it cannot now, and the store is out
             of reach, too.
         """
-        is_new, record = await self._remember(request, until)
+        is_new, record = await self._remember(request, job, until)
         call.key = record.key if record else ""
         with self._marked(call.key):
             try:
@@ -80,7 +80,7 @@ class Deletions:
             if record is not None:
                 await self._note_deleted(record)
 
-    async def _remember(self, request: JobRequest, until: float) -> tuple[bool, Record | None]:
+    async def _remember(self, request: JobRequest, job: ResourceMeta, until: float) -> tuple[bool, Record | None]:
         """The job's record, in which its deletion stands, and whether it is made for that; None where the store cannot
         be reached. A job whose end was delivered is over: nothing is to be remembered of it.
         """
@@ -96,9 +96,10 @@ class Deletions:
                 made = Record(
                     f"job/{name}",
                     category.name,
-                    meta=meta,
+                    meta=job.encode(),  # what the caller sent beside it may be a secret, and is not kept
                     version=category.version,
                     subject={"protocol": request.caller.protocol},
+                    job=name,  # polls come with what the caller sent
                 )
                 return True, await self._store.want_deletion(made.key, reason=_REASON, job=made)
         except (StoreUnavailable, TimeoutError) as error:

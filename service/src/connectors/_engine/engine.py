@@ -24,6 +24,7 @@ from connectors._engine.invocation import Invoker, now
 from connectors._engine.job_calls import JobCalls, decode_meta
 from connectors._engine.marks import Marks
 from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import bug
 from connectors._engine.polls import Polls
 from connectors._engine.reaper import Reaper
 from connectors._engine.recorder import Call, Recorder
@@ -31,11 +32,11 @@ from connectors._engine.requests import Caller, CreateRequest, JobRequest, Store
 from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
 from connectors._engine.shield import Shield
 from connectors._engine.sweeping import sweep
-from connectors._engine.sync_calls import SyncCalls, sync_key
+from connectors._engine.sync_calls import SyncCalls, key_of_meta, sync_key
 from connectors._engine.work import Work
 from connectors._registry import Registered, Registry
-from connectors._stores.store import Store, StoreUnavailable
-from connectors.errors import Conflict, Unimplemented
+from connectors._stores.store import Store
+from connectors.errors import Conflict, ConnectorError, Unimplemented
 from connectors.http import HttpClient
 from connectors.models import LogPage, MetricResult, Resource
 from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource
@@ -169,10 +170,12 @@ class Engine:
                 meta = await self._sync.join_job(key, fingerprint, until=until)
                 call.repeated = meta is not None
                 if meta is None:
-                    work = await self._admit(registered, request, key, fingerprint, until)
+                    work = await self._admit(registered, request, key, until, fingerprint=fingerprint)
                     meta = await self._sync.start_job(work, until=until)
                 return meta
-            flight = await self._join(self._creates, registered, request, call, run.key, fingerprint, run=run)
+            flight = await self._join(
+                self._creates, registered, request, call, run.key, fingerprint=fingerprint, run=run
+            )
             self._when_answered(request.caller, flight)
             created = await self._answer_of(flight, call, until)
             call.key = created.key
@@ -187,7 +190,7 @@ class Engine:
             call.key = run_of(request, self._options.key_namespace).key
             key = sync_key(request.category.name, call.key)
             fingerprint = await _fingerprint(request)
-            flight = await self._join(self._sync, registered, request, call, key, fingerprint)
+            flight = await self._join(self._sync, registered, request, call, key, fingerprint=fingerprint)
             self._sync.when_given(request.caller, key)
             resource = await self._answer_of(flight, call, self._answer_by(request.caller))
             call.phase = resource.phase
@@ -200,16 +203,15 @@ class Engine:
         request: CreateRequest,
         call: Call,
         key: str,
-        fingerprint: str,
         *,
+        fingerprint: str,
         run: Run | None = None,
     ) -> Flight[T]:
         flight = calls.flights.get(key)
         call.repeated = flight is not None
         if flight is None:
-            work = await self._admit(
-                registered, request, key, fingerprint, self._answer_by(request.caller), run=run
-            )
+            until = self._answer_by(request.caller)
+            work = await self._admit(registered, request, key, until, fingerprint=fingerprint, run=run)
             flight = calls.flights.get(key)  # the same request may have come while this one waited
             if flight is None:
                 flight = calls.start(work)
@@ -231,9 +233,9 @@ class Engine:
         registered: Registered,
         request: CreateRequest,
         key: str,
-        fingerprint: str,
         until: float,
         *,
+        fingerprint: str,
         run: Run | None = None,
     ) -> Work:
         slot = await self._admission.enter(request.category.name, until=until)
@@ -260,15 +262,17 @@ class Engine:
             until = self._answer_by(request.caller)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
+                key = key_of_meta(request.category.name, request.meta)
                 try:
-                    resource = await self._sync.poll_job(registered, request.caller, request.meta, until=until)
+                    resource = await self._sync.poll_job(registered, request.caller, key, until=until)
                     if not resource.phase.is_terminal:  # whatever was the end of an earlier call of that name
                         self._shield.forget(request.category, request.meta)
                     elif resource.outputs is None:  # results are remembered by the store alone: they may be large
                         resource = self._shield.answer(request.category, request.meta, resource)
-                except StoreUnavailable as error:
-                    call.hidden = error
-                    resource = self._shield.hide(request.category, request.meta, error, now=now())
+                except Exception as error:  # noqa: BLE001 - the sixth failed poll in its life loses the task
+                    fault = error if isinstance(error, ConnectorError) else bug(request.category.name, "do", error)
+                    call.hidden = fault
+                    resource = self._shield.hide(request.category, request.meta, fault, now=now())
             else:
                 job = decode_meta(registered, request.meta)
                 resource = await self._polls.poll(registered, request, job, call=call, until=until)

@@ -17,6 +17,7 @@ from typing import cast
 import anyio
 from anyio.abc import TaskGroup
 
+from connectors._engine.deletions import NEVER_POSSIBLE
 from connectors._engine.invocation import now
 from connectors._engine.job_calls import JobCalls
 from connectors._engine.marks import Marks
@@ -40,6 +41,8 @@ log = logging.getLogger("connectors.engine")
 _RECORD_PATIENCE = 1.0  # seconds that a poll waits for the job's record once the platform has answered
 _NOTE_EVERY = POLL_GRAIN + 1.0  # seconds; a little more than the store's own measure, so that it writes each down
 _REMEMBERED = 100_000
+_SHOWN_WITHIN = 60.0
+"""Seconds in which a platform shows a job that it made: before that, one that cannot be found is not gone."""
 _GIVE_UP_WITHIN = 10.0  # seconds for cancelling a job whose state cannot be had
 _MARKS_WITHIN = 5.0
 
@@ -83,17 +86,20 @@ class Polls:
         call.key = key
         if record is not None and record.deletion is not Deletion.NONE and not record.terminal:
             return self._shield.end(request.category, request.meta, Resource(Phase.ABORTED, record.reason))
-        if answer.fault is not None and not isinstance(answer.fault, NotFound):
-            call.hidden = answer.fault
         noted = None if record is None else Phase.__members__.get(record.terminal)
         if record is not None and noted is not None:
+            if not isinstance(answer.fault, NotFound):
+                call.hidden = answer.fault
             return self._after_the_end(registered, request, record, noted, answer)
+        if isinstance(answer.fault, NotFound):
+            answer = await self._when_not_found(registered, request, job, record, answer.fault, until=until)
+        call.hidden = answer.fault
         resource = self._weigh(request, answer)
         if answer.fault is not None and self._is_given_up(request, answer.fault):
             await self._give_up(registered, request, job, name, resource, until=until)
             resource = self._shield.terminal(request.category, request.meta) or resource
-        if resource.phase.is_terminal and key:
-            self._when_answered(request.caller, key, resource.phase)
+        if resource.phase.is_terminal:
+            self._when_answered(request.caller, key, name, resource.phase)
         return resource
 
     async def aclose(self) -> None:
@@ -148,15 +154,46 @@ class Polls:
 
     def _weigh(self, request: JobRequest, answer: PlatformAnswer) -> Resource:
         category, meta = request.category, request.meta
-        if isinstance(answer.fault, NotFound):
-            gone = Resource(Phase.FAILED, answer.fault.message)
-            return self._shield.terminal(category, meta) or self._shield.answer(category, meta, gone)
         if answer.fault is not None:
             return self._shield.hide(category, meta, answer.fault, now=now())
         resource, size = cast(Resource, answer.resource), answer.size
         if size > self._options.answer_max_bytes:
             resource, size = _too_large(resource, size, self._options.answer_max_bytes), 0
         return self._shield.answer(category, meta, resource, size=size)
+
+    async def _when_not_found(
+        self,
+        registered: Registered,
+        request: JobRequest,
+        job: ResourceMeta,
+        record: Record | None,
+        fault: NotFound,
+        *,
+        until: float,
+    ) -> PlatformAnswer:
+        """A fault that passes, as long as the job may be too new to be found. Later it has failed, and is cancelled
+        first: one that was only hidden must not run on behind a task that failed.
+        """
+        is_over = self._shield.terminal(request.category, request.meta) is not None
+        if is_over or not await self._has_had_time_to_show(request, record):
+            return PlatformAnswer(None, fault)
+        try:
+            await self._calls.call(registered, "delete", request, job, call=Call(), until=until)
+        except (NotFound, *NEVER_POSSIBLE) as error:
+            log.debug("a job that cannot be found cannot be cancelled: %s", presentable(error.message))
+        except ConnectorError as error:
+            error.message = presentable(error.message)
+            return PlatformAnswer(None, error)
+        return PlatformAnswer(Resource(Phase.FAILED, fault.message))
+
+    async def _has_had_time_to_show(self, request: JobRequest, record: Record | None) -> bool:
+        if record is not None:
+            try:
+                async with asyncio.timeout(_RECORD_PATIENCE):
+                    return await self._store.now() - record.done_at >= _SHOWN_WITHIN
+            except Exception as error:  # noqa: BLE001 - a poll is answered, whatever the store does
+                log.debug("the age of %s is not known: %r", record.key, error)
+        return self._shield.fault_age(request.category, request.meta, now=now()) >= _SHOWN_WITHIN
 
     def _after_the_end(
         self, registered: Registered, request: JobRequest, record: Record, noted: Phase, answer: PlatformAnswer
@@ -201,12 +238,16 @@ class Polls:
                 self._keys.popitem(last=False)
         return key
 
-    def _when_answered(self, caller: Caller, key: str, phase: Phase) -> None:
+    def _when_answered(self, caller: Caller, key: str, name: str, phase: Phase) -> None:
         """Have the job's end written down once the backend has it."""
 
         def answered(delivered: bool) -> None:
-            if delivered:
+            if not delivered:
+                return
+            if key:
                 self._marks.note(key, terminal=phase.name)
+            else:
+                self._marks.note_end(name, phase.name)
 
         if caller.on_answered is None:
             answered(True)  # called in process: what is returned has arrived

@@ -43,6 +43,7 @@ _PAGE, _MOST = 100, 100_000  # records looked at
 _FIRST_HOLD, _LONGEST_HOLD = 60.0, 600.0  # seconds from one try of a deletion to the next
 _TRY_WITHIN = 30.0
 _MOST_TRIES = 1_010  # about seven days of them
+_DRIFT = 30.0  # seconds that two clocks may differ by from one round to the next
 _OWNER = ("project", "domain", "execution", "node", "retry", "name", "output_prefix")
 _Act = Callable[[Record], Awaitable[None]]
 _PROTOCOLS: Mapping[str, Protocol] = {each: each for each in get_args(Protocol)}
@@ -74,6 +75,7 @@ class Reaper:
         # polls are written down to the half hour, so less than two of those is no proof that none came
         self._unpolled_after = max(options.unpolled_after, 2 * POLL_GRAIN)
         self._since = now()
+        self._clocks_apart: float | None = None
         self._deleting: set[str] = set()
 
     async def run(self) -> None:
@@ -100,6 +102,7 @@ class Reaper:
             return
         if judging:
             options = self._options
+            await self._compare_clocks()
             await self._judge(Attention.LOST, options.orphan_after, self._cancel_orphan)
             await self._judge(Attention.IDLE, self._unpolled_after, self._report_idle)
             await self._judge(Attention.UNKNOWN, options.orphan_after, self._report_unknown)
@@ -113,14 +116,29 @@ class Reaper:
     # --- judging
 
     async def _judge(self, attention: Attention, after: float, act: _Act) -> None:
+        found = await self._waiting(attention, after) if self._has_seen(after) else []
+        if found:
+            await self._compare_clocks()
+        for record, _ in found:
+            if self._has_seen(after) and not self._marks.is_pending(record.key):
+                await act(record)
+
+    def _has_seen(self, seconds: float) -> bool:
+        """Whether this server was there, with the store in reach, for the last ``seconds``."""
         since = self._since
         if isinstance(self._store, WatchedStore):
             since = max(since, self._store.up_since)
-        if now() - since < after:
-            return
-        for record, _ in await self._waiting(attention, after):
-            if not self._marks.is_pending(record.key):
-                await act(record)
+        return now() - since >= seconds
+
+    async def _compare_clocks(self) -> None:
+        """Where the store's clock was set, or this machine slept, the age of a record says nothing: what this server
+        has seen begins anew.
+        """
+        apart = await self._store.now() - now()
+        if self._clocks_apart is not None and abs(apart - self._clocks_apart) > _DRIFT:
+            self._since = now()
+            log.warning("the store's clock went %+.0f s from this server's", apart - self._clocks_apart)
+        self._clocks_apart = apart
 
     async def _waiting(self, attention: Attention, older_than: float) -> list[tuple[Record, Registered]]:
         """Those of the task types that are served here. Those of others may stand before them: then more are read."""
@@ -169,16 +187,16 @@ class Reaper:
         try:
             hold = min(_FIRST_HOLD * 2 ** min(found.delete_tries, 10), _LONGEST_HOLD)
             record = await self._store.claim_deletion(key, hold=hold)
-            if record is None:
-                return
+            if record is None or record.meta is None:
+                return  # what is not known yet is cancelled when it is
             try:
                 with self._recorder.call("reap", task_type, _caller(record)) as call:
                     call.key = key
-                    job = decode_meta(registered, record.meta or b"")
+                    job = decode_meta(registered, record.meta)
                     request = JobRequest(
                         _caller(record),
                         TaskCategory(task_type, record.version),
-                        record.meta or b"",
+                        record.meta,
                         record.subject.get("output_prefix", ""),
                     )
                     try:
@@ -193,6 +211,8 @@ class Reaper:
                 log.info("a job of %s was cancelled, %s: %s", task_type, record.reason, _owner(record))
         except StoreUnavailable as error:
             log.debug("a deletion could not be written down, and is tried again: %s", error.message)
+        except Exception:
+            log.exception("the deletion of %s failed, and is tried again", key)
         finally:
             self._deleting.discard(key)
 

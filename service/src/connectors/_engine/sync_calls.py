@@ -31,7 +31,7 @@ from connectors.connector import ResourceMeta
 from connectors.errors import Conflict, ConnectorError, InvalidRequest
 from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskTemplate
 
-__all__ = ["SyncCalls", "SyncJob", "sync_key"]
+__all__ = ["SyncCalls", "SyncJob", "key_of_meta", "sync_key"]
 
 T = TypeVar("T")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -116,13 +116,9 @@ class SyncCalls:
         await flight.wait_begun(until=until)
         return _meta(key)
 
-    async def poll_job(self, registered: Registered, caller: Caller, meta: bytes, *, until: float) -> Resource:
-        """The result, or RUNNING; where no server is at work on it, it is run again here.
-
-        :raises InvalidRequest: the meta is not of a call that runs as a job.
-        """
+    async def poll_job(self, registered: Registered, caller: Caller, key: str, *, until: float) -> Resource:
+        """The result, or RUNNING; where no server is at work on it, it is run again here."""
         task_type, running = registered.category.name, Resource(Phase.RUNNING)
-        key = key_of_meta(task_type, meta)
         if self.flights.get(key) is not None:
             return running
         stored = await self._store.load(key, "result")
@@ -144,7 +140,7 @@ class SyncCalls:
     async def cancel_job(self, registered: Registered, meta: bytes) -> None:
         """End the call, where it runs here, and have its result be ABORTED.
 
-        :raises InvalidRequest: as :meth:`poll_job`.
+        :raises InvalidRequest: the meta is not of a call that runs as a job.
         """
         key = key_of_meta(registered.category.name, meta)
         if await self._store.load(key, "request") is None:

@@ -15,6 +15,8 @@ from connectors._settings.sources import ConfigFile, Environment, flag_of
 __all__ = ["LimitsOfConnector", "Settings", "address"]
 
 _ENGINE, _LIMITS = EngineOptions(), ConnectorLimits()
+_LEAST_RETENTION = 3_600.0
+"""Seconds. A poll keeps the record of its job, and is written down to the half hour."""
 
 
 def address(host: str, port: int) -> str:
@@ -224,6 +226,11 @@ class Settings(BaseSettings):
         for shorter, longer in (("default_timeout", "max_timeout"), ("retry_initial", "retry_max")):
             if getattr(self, shorter) > getattr(self, longer):
                 raise ValueError(f"{flag_of(shorter)} must not be longer than {flag_of(longer)}")
+        if self.store_retention <= _LEAST_RETENTION:
+            raise ValueError(f"{flag_of('store_retention')} must be longer than {_LEAST_RETENTION:g} (an hour)")
+        for shorter in ("unpolled_after", "orphan_after", "rerun_after"):
+            if self.store_retention <= getattr(self, shorter):
+                raise ValueError(f"{flag_of('store_retention')} must be longer than {flag_of(shorter)}")
         if self.port and self.port == self.metrics_port and self.metrics_host in (None, self.host):
             flags = f"{flag_of('port')} and {flag_of('metrics_port')}"
             raise ValueError(f"cannot listen on {address(self.host, self.port)} twice: {flags} name the same port")
