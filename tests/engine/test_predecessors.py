@@ -10,6 +10,7 @@ import pytest
 
 from connectors import ConnectorError, DeadlineExceeded, Phase, Unavailable
 from connectors._engine.engine import Engine
+from connectors._engine.identity import run_of, subject_of
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
 from connectors._stores import Attention, Deletion, State, job_of
@@ -283,3 +284,44 @@ async def test_a_later_generation_is_found_although_the_first_record_does_not_na
         await create(engine, 1)
     assert name_of(second) in platform.cancelled
     assert len(platform.running) == 1
+
+
+async def reserved_by_a_dead_server(bench: Bench, attempt: int) -> None:
+    request = create_request("jobs", prefix=f"s3://b/run/n0/{attempt}")
+    key = run_of(request, "").key
+    await bench.store.reserve(key, owner="dead", lease=1.0, task_type="jobs", run=key, subject=subject_of(request))
+
+
+@pytest.mark.parametrize("dedupe", ["native", "search"])
+async def test_an_attempt_that_was_broken_off_before_it_cancelled_a_job_does_not_leave_it_running(
+    bench: Bench, dedupe: Dedupe
+) -> None:
+    platform = platform_of(bench, dedupe, inline=False)
+    async with bench.engine() as engine:
+        await create(engine, 0)
+        await reserved_by_a_dead_server(bench, 1)
+        third = await create(engine, 2)
+    assert platform.running == [name_of(third)]
+    assert "job0" in platform.cancelled
+
+
+@pytest.mark.parametrize("dedupe", ["native", "search"])
+async def test_an_attempt_that_was_broken_off_before_it_took_a_job_over_passes_it_on(
+    bench: Bench, dedupe: Dedupe
+) -> None:
+    platform = platform_of(bench, dedupe, inline=True)
+    async with bench.engine() as engine:
+        first = await create(engine, 0)
+        await reserved_by_a_dead_server(bench, 1)
+        assert await create(engine, 2) == first
+    assert len(platform.jobs) == 1
+
+
+async def test_a_create_that_goes_on_is_waited_for_also_where_its_job_could_not_be_found(bench: Bench) -> None:
+    platform = platform_of(bench, "none", inline=True)
+    platform.latency = 15.0
+    async with bench.engine() as one, bench.engine() as two:
+        with pytest.raises(DeadlineExceeded):
+            await create(one, 0, seconds=1)
+        await create(two, 1, seconds=30)
+    assert len(platform.jobs) == 1
