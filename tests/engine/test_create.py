@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -451,3 +453,28 @@ async def test_one_who_gave_up_waiting_for_the_server_gives_the_connector_s_slot
             await engine.do(create_request("echo", caller=in_seconds(5)))
         await first
         assert (await engine.do(create_request("echo", caller=in_seconds(5)))).phase is Phase.SUCCEEDED
+
+
+class TestInRealTime:
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """A thread takes real time."""
+        return "asyncio"
+
+    @pytest.mark.parametrize("size", ["input_bytes", "template_bytes"])
+    @pytest.mark.parametrize("task_type", ["acme", "echo"])
+    async def test_a_large_request_under_a_chosen_key_is_hashed_once_and_beside_the_event_loop(
+        self, bench: Bench, task_type: str, size: str
+    ) -> None:
+        read_in: list[threading.Thread] = []
+
+        def inputs() -> dict[str, Any]:
+            read_in.append(threading.current_thread())
+            return {}
+
+        caller = Caller("flyte2", idempotency_key="k")
+        request = replace(create_request(task_type, caller=caller), inputs=inputs, **{size: 100_000})
+        async with bench.engine() as engine:
+            await engine.create(request)
+            await engine.drain()
+        assert [thread is threading.current_thread() for thread in read_in].count(False) == 1

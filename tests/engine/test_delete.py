@@ -97,6 +97,19 @@ async def test_a_job_that_the_store_never_heard_of_is_remembered_as_well(bench: 
         assert await phase_of(two, META) is Phase.ABORTED
 
 
+async def test_of_a_job_that_the_store_never_heard_of_only_what_the_connector_knows_is_kept(bench: Bench) -> None:
+    sent = b'{"name": "j1", "auth_token": "fake-token"}'
+    bench.acme.on_delete = raising(Unavailable())
+    async with bench.engine() as one, bench.engine() as two:
+        await one.delete(job_request(sent))
+        record = await record_of(bench.store, sent)
+        assert record.meta == META
+        assert await phase_of(two, sent) is Phase.ABORTED
+        bench.acme.on_delete = lambda ctx: None
+        await anyio.sleep(70)
+        assert (await record_of(bench.store, sent)).deletion is Deletion.DONE
+
+
 @pytest.mark.parametrize("fault", PASSING, ids=name)
 async def test_what_cannot_be_carried_out_now_is_remembered_and_a_success(bench: Bench, fault: Exception) -> None:
     bench.acme.on_delete = raising(fault)

@@ -155,10 +155,16 @@ async def test_a_task_never_comes_back_from_a_terminal_phase(bench: Bench, later
         assert await engine.get(job_request(META)) == first
 
 
-async def test_a_job_that_is_gone_has_failed(bench: Bench) -> None:
+async def test_a_job_that_is_gone_for_a_minute_has_failed(bench: Bench) -> None:
     bench.acme.on_get = raising(NotFound("no job j1"))
     async with bench.engine() as engine:
-        assert await engine.get(job_request(META)) == Resource(Phase.FAILED, "no job j1")
+        first = await engine.get(job_request(META))
+        await anyio.sleep(50)
+        second = await engine.get(job_request(META))
+        await anyio.sleep(10)
+        third = await engine.get(job_request(META))
+    assert [first.phase, second.phase, third] == [Phase.RUNNING, Phase.RUNNING, Resource(Phase.FAILED, "no job j1")]
+    assert [event.shielded for event in bench.events] == [True, True, False]
 
 
 async def test_outputs_that_cannot_be_written_are_a_hidden_bug(bench: Bench) -> None:

@@ -12,7 +12,7 @@ import pytest
 from connectors import DeadlineExceeded, Phase, Resource
 from connectors._engine.marks import Marks
 from connectors._engine.requests import Caller
-from connectors._stores import Delivery, Record, State
+from connectors._stores import Delivery, Record, State, job_of
 from tests.engine.harness import Bench, create_request, job_request
 from tests.engine.unreachable_store import UnreachableStore
 
@@ -185,6 +185,82 @@ async def test_a_flush_says_when_the_store_is_out_of_reach(store: NoteStore) -> 
     assert not await marks.flush()
     store.down = False
     assert await marks.flush()
+
+
+# --- marks that come before their record
+
+
+async def test_a_mark_waits_for_its_record(store: NoteStore) -> None:
+    marks = Marks(store)
+    async with writing(marks):
+        marks.note("late", delivered=False)
+        await anyio.sleep(600)
+        assert marks.is_pending("late")
+        await store.hold("late")
+        await anyio.sleep(65)
+        assert (await found(store, "late")).delivery is Delivery.LOST
+        assert not marks.is_pending("late")
+
+
+async def test_a_mark_that_waits_is_joined_by_what_comes_later(store: NoteStore) -> None:
+    marks = Marks(store)
+    async with writing(marks):
+        marks.note("late", delivered=False)
+        await anyio.sleep(1)
+        await store.hold("late")
+        marks.note("late", terminal="FAILED")
+        await anyio.sleep(0.2)
+        record = await found(store, "late")
+    assert (record.delivery, record.terminal) == (Delivery.LOST, "FAILED")
+
+
+async def test_a_mark_without_a_record_is_dropped_after_an_hour(store: NoteStore) -> None:
+    marks = Marks(store)
+    async with writing(marks):
+        marks.note("late", polled=True)
+        await anyio.sleep(3_700)
+        assert not marks.is_pending("late")
+        looks = len(store.notes)
+        await anyio.sleep(3_600)
+    assert looks == len(store.notes) < 80
+
+
+async def test_marks_that_wait_for_their_record_hold_up_no_other(store: NoteStore) -> None:
+    marks = Marks(store)
+    async with writing(marks):
+        marks.note("late", polled=True)
+        await anyio.sleep(100)
+        marks.note("k", terminal="FAILED")
+        await anyio.sleep(0.1)
+        assert (await found(store)).terminal == "FAILED"
+
+
+async def test_marks_that_wait_for_their_record_outlast_an_outage(store: NoteStore) -> None:
+    marks = Marks(store)
+    async with writing(marks):
+        marks.note("late", delivered=False)
+        await anyio.sleep(1)
+        store.down = True
+        await anyio.sleep(600)
+        store.down = False
+        await store.hold("late")
+        await anyio.sleep(65)
+        assert (await found(store, "late")).delivery is Delivery.LOST
+
+
+async def test_beyond_their_bound_the_oldest_that_wait_for_their_record_are_dropped(store: NoteStore) -> None:
+    marks = Marks(store, most_early=3)
+    for number in range(10):
+        marks.note(f"late{number}", polled=True)
+    assert await marks.flush()
+    assert sum(marks.is_pending(f"late{number}") for number in range(10)) == 3
+
+
+async def test_the_end_of_a_job_whose_key_is_not_known_is_written_down_by_its_hash(store: NoteStore) -> None:
+    marks = Marks(store)
+    marks.note_end(job_of("acme", 0, b"k"), "FAILED")
+    await marks.flush()
+    assert (await found(store)).terminal == "FAILED"
 
 
 # --- what the engine notes

@@ -9,13 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
-from connectors import Context, NotFound, Phase, Resource, Unavailable
+from connectors import Context, InvalidRequest, NotFound, Phase, Resource, Unavailable
 from connectors._engine.admission import Admission
 from connectors._engine.job_calls import JobCalls
 from connectors._engine.options import ConnectorLimits, EngineOptions
 from connectors._engine.requests import Caller, JobRequest
 from connectors._engine.shared_polls import SharedPolls
-from connectors._stores import Delivery, Record
+from connectors._stores import Deletion, Delivery, Record
 from tests.engine.callers import hearing, job_of_attempt, raising, record_of
 from tests.engine.harness import Acme, Bench, Job, JsonForms, job_request
 from tests.engine.unreachable_store import UnreachableStore
@@ -257,6 +257,79 @@ async def test_a_poll_of_a_job_that_the_store_never_heard_of_writes_nothing(benc
         await engine.get(job_request(META))
         await anyio.sleep(1)
     assert [record async for record in store.records()] == []
+
+
+async def test_an_end_that_a_server_delivers_in_an_outage_is_written_down_though_it_does_not_know_the_key(
+    bench: Bench, store: SlowStore
+) -> None:
+    async with bench.engine() as one, bench.engine() as two:
+        meta = await job_of_attempt(one)
+        await anyio.sleep(1)
+        store.down = True
+        bench.acme.on_get = being(Phase.SUCCEEDED)
+        assert (await two.get(job_request(meta, caller=hearing(True)))).phase is Phase.SUCCEEDED
+        await anyio.sleep(60)
+        store.down = False
+        await anyio.sleep(10)
+        assert (await record_of(store, meta)).terminal == "SUCCEEDED"
+
+
+# --- a job that the platform does not find
+
+
+async def test_a_new_job_that_the_platform_does_not_show_yet_runs(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        bench.acme.on_get = raising(NotFound("no job"))
+        await anyio.sleep(55)
+        resource = await engine.get(job_request(meta))
+        assert resource.phase is Phase.RUNNING
+        assert resource.custom_info is not None
+        assert resource.custom_info["fault"]["status"] == "NOT_FOUND"
+        bench.acme.on_get = being(Phase.SUCCEEDED)
+        assert (await engine.get(job_request(meta))).phase is Phase.SUCCEEDED
+    assert bench.acme.deletes == 0
+
+
+@pytest.mark.parametrize(
+    "on_delete", [lambda ctx: None, raising(NotFound()), raising(InvalidRequest())], ids=["hidden", "gone", "never"]
+)
+async def test_a_job_that_is_gone_after_a_minute_is_cancelled_and_has_failed(bench: Bench, on_delete: Any) -> None:
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        bench.acme.on_get, bench.acme.on_delete = raising(NotFound("no job")), on_delete
+        await anyio.sleep(60)
+        assert await engine.get(job_request(meta, caller=hearing(True))) == Resource(Phase.FAILED, "no job")
+        await anyio.sleep(1)
+        record = await record_of(bench.store, meta)
+    assert bench.acme.deletes == 1
+    assert (record.terminal, record.deletion) == ("FAILED", Deletion.NONE)
+
+
+async def test_a_job_that_is_gone_runs_as_long_as_it_cannot_be_cancelled(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        bench.acme.on_get, bench.acme.on_delete = raising(NotFound("no job")), raising(Unavailable("HTTP 503"))
+        await anyio.sleep(60)
+        resource = await engine.get(job_request(meta))
+        assert resource.phase is Phase.RUNNING
+        assert resource.custom_info is not None
+        assert resource.custom_info["fault"]["message"] == "HTTP 503"
+        bench.acme.on_delete = lambda ctx: None
+        assert (await engine.get(job_request(meta))).phase is Phase.FAILED
+
+
+async def test_a_job_that_is_gone_fails_in_an_outage_too(bench: Bench, store: SlowStore) -> None:
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        store.down = True
+        bench.acme.on_get = raising(NotFound("no job"))
+        await anyio.sleep(600)
+        phases = []
+        for _ in range(3):
+            phases.append((await engine.get(job_request(meta))).phase)
+            await anyio.sleep(30)
+    assert phases == [Phase.RUNNING, Phase.RUNNING, Phase.FAILED]
 
 
 # --- the store's time

@@ -142,13 +142,20 @@ async def test_a_deletion_that_will_never_be_possible_is_given_up_at_once(bench:
     assert (record.is_over, record.reason) == (True, "could not be cancelled: not our host")
 
 
-async def test_a_job_whose_meta_is_not_known_is_given_up(bench: Bench) -> None:
+@pytest.mark.parametrize("state", [State.RESERVED, State.UNKNOWN])
+async def test_a_job_that_is_not_known_yet_is_cancelled_when_it_is(bench: Bench, state: State) -> None:
     await bench.store.reserve("k", owner="o", lease=1, task_type="acme", subject={})
+    if state is State.UNKNOWN:
+        await bench.store.mark_unknown("k", owner="o")
     await bench.store.want_deletion("k", reason="by a person")
     async with bench.engine():
+        await anyio.sleep(3_600)
+        assert bench.acme.deletes == 0
+        await bench.store.reserve("k", owner="p", lease=60, task_type="acme")
+        await bench.store.complete("k", owner="p", meta=META)
         await anyio.sleep(7)
-    assert (await found(bench.store, "k")).is_over
-    assert bench.acme.deletes == 0
+        assert (await found(bench.store, "k")).deletion is Deletion.DONE
+    assert bench.acme.deletes == 1
 
 
 async def test_only_task_types_that_are_served_here_are_looked_after(bench: Bench) -> None:
@@ -312,6 +319,17 @@ async def test_a_job_that_is_not_polled_is_reported_once_with_its_owner(
     assert bench.acme.deletes == 0
 
 
+async def test_a_job_that_is_polled_again_after_it_was_reported_is_watched_again(bench: Bench) -> None:
+    async with bench.engine() as engine:
+        meta = await job_of_attempt(engine)
+        for _ in range(2):
+            await anyio.sleep(UNPOLLED + 60)
+            await engine.get(job_request(meta))
+            await anyio.sleep(1)
+            assert not (await record_of(bench.store, meta)).set_aside
+    assert operations(bench) == ["report_idle"] * 2
+
+
 async def test_by_setting_a_job_that_is_not_polled_is_cancelled(bench: Bench) -> None:
     async with bench.engine(cancel_unpolled=True) as engine:
         meta = await job_of_attempt(engine)
@@ -384,6 +402,63 @@ async def test_a_server_judges_nothing_before_it_has_been_there_for_the_time_in_
     assert bench.acme.deletes == 1
 
 
+class SetClock(MemoryStore):
+    """Its clock can be set."""
+
+    ahead = 0.0
+
+    def _now(self) -> float:
+        return super()._now() + self.ahead
+
+
+async def test_a_job_that_is_polled_is_not_judged_by_a_clock_that_was_set(bench: Bench) -> None:
+    bench.store = store = SetClock()
+    await store.start()
+    async with bench.engine(cancel_unpolled=True) as engine:
+        meta = await job_of_attempt(engine)
+        for half_hour in range(20):
+            await engine.get(job_request(meta))
+            await anyio.sleep(1_000)
+            store.ahead = 3 * 3_600.0 if half_hour >= 10 else 0.0
+            await anyio.sleep(800)
+    assert operations(bench) == []
+
+
+@pytest.mark.parametrize("hours", [1, 3])
+async def test_a_poll_has_its_time_to_come_once_the_clock_was_set(bench: Bench, hours: int) -> None:
+    bench.store = store = SetClock()
+    await store.start()
+    async with bench.engine() as engine:
+        await anyio.sleep(ORPHAN)
+        meta = await job_of_attempt(engine, heard=False)
+        await anyio.sleep(60)
+        store.ahead = hours * 3_600.0
+        await anyio.sleep(ORPHAN - 10)
+        assert bench.acme.deletes == 0
+        await engine.get(job_request(meta))
+        await anyio.sleep(5 * ORPHAN)
+    assert bench.acme.deletes == 0
+
+
+class ClockSetInBetween(SetClock):
+    """While it looks for what waits."""
+
+    async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:
+        if attention is Attention.IDLE:
+            self.ahead = 3 * 3_600.0
+        return await super().waiting(attention, older_than=older_than, limit=limit)
+
+
+async def test_nothing_is_judged_by_a_clock_that_is_set_while_judging(bench: Bench) -> None:
+    bench.store = ClockSetInBetween()
+    await bench.store.start()
+    async with bench.engine() as engine:
+        for attempt in range(9):
+            await job_of_attempt(engine, attempt)
+            await anyio.sleep(UNPOLLED / 8)
+        assert operations(bench) == []
+
+
 @asynccontextmanager
 async def watched(bench: Bench) -> AsyncIterator[UnreachableStore]:
     inner = UnreachableStore()
@@ -449,6 +524,27 @@ class BrokenStore(MemoryStore):
 
 async def test_a_round_that_fails_is_not_the_last(bench: Bench) -> None:
     bench.store = store = BrokenStore()
+    await store.start()
+    key = await hold(store)
+    await store.want_deletion(key, reason="by a person")
+    async with bench.engine():
+        await anyio.sleep(60)
+        store.broken = False
+        await anyio.sleep(7)
+    assert (await found(store, key)).deletion is Deletion.DONE
+
+
+class UnwritableStore(MemoryStore):
+    broken = True
+
+    async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
+        if self.broken:
+            raise ValueError("a record in the store is not one")
+        return await super().claim_deletion(key, hold=hold)
+
+
+async def test_a_deletion_that_the_store_fails_at_is_tried_again(bench: Bench) -> None:
+    bench.store = store = UnwritableStore()
     await store.start()
     key = await hold(store)
     await store.want_deletion(key, reason="by a person")

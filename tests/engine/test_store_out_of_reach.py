@@ -12,6 +12,7 @@ from connectors import Unavailable
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller
 from connectors._stores import State, StoreUnavailable
+from tests.engine.callers import hearing
 from tests.engine.harness import Bench, create_request
 from tests.engine.job_platform import JobConnector, Platform, in_seconds
 from tests.engine.unreachable_store import UnreachableStore
@@ -150,3 +151,17 @@ async def test_where_the_platform_dedupes_a_create_outlives_its_lease(bench: Ben
         store.down = True
         await first
     assert len(platform.jobs) == 1
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_what_became_of_the_answer_is_known_also_of_a_job_that_was_made_meanwhile(
+    bench: Bench, store: UnreachableStore, heard: bool
+) -> None:
+    platform = platform_of(bench, "native")
+    store.down = True
+    async with bench.engine() as engine:
+        await engine.create(create_request("jobs", caller=hearing(heard, deadline=in_seconds(10))))
+        await anyio.sleep(60)
+        store.down = False
+        await anyio.sleep(1_300)
+    assert platform.cancelled == ([] if heard else ["job0"])

@@ -389,6 +389,40 @@ async def test_a_forged_meta_does_not_reach_an_async_create(bench: Bench) -> Non
     assert len(bench.acme.keys) == 1
 
 
+class _StoreGoneOnResuming(MemoryStore):
+    """Answers a poll's own look, and then goes away."""
+
+    error: Exception | None = None
+    looks = 0
+
+    async def load(self, key: str, kind: Payload) -> bytes | None:
+        self.looks += 1
+        if self.error is not None and self.looks > 1:
+            raise self.error
+        return await super().load(key, kind)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable(), ValueError("a payload in the store is not one")], ids=repr)
+@pytest.mark.parametrize("answers_first", [True, False])
+async def test_a_poll_of_a_job_is_never_an_error_whatever_the_store_does(
+    bench: Bench, error: Exception, answers_first: bool
+) -> None:
+    bench.echo.on_do = lambda ctx: anyio.sleep_forever()
+    bench.store = store = _StoreGoneOnResuming()
+    await store.start()
+    async with bench.engine() as one:
+        meta = await one.create(echo(FLYTE2))
+        await anyio.sleep(1)
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED)
+    async with bench.engine() as two:
+        store.error, store.looks = error, 0 if answers_first else 1
+        assert (await two.get(job_request(meta, "echo", FLYTE2))).phase is Phase.RUNNING
+        assert bench.events[-1].shielded
+        store.error = None
+        await anyio.sleep(120)
+        assert (await until_terminal(two, meta)).phase is Phase.SUCCEEDED
+
+
 @pytest.mark.parametrize("key", ["", "x", "../acme", "6b9f3a64"])
 async def test_a_sync_meta_whose_key_is_no_uuid_is_refused(bench: Bench, key: str) -> None:
     async with bench.engine() as engine:

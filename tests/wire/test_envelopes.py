@@ -99,6 +99,7 @@ def test_template_and_inputs_are_decoded_once_and_when_they_are_asked_for() -> N
     made = create_request(FLYTE2, envelope, Caller("flyte2"))  # an input without a value: no error yet
     assert made.template() is made.template()
     assert made.input_bytes == len(serialise(inputs))
+    assert made.template_bytes == len(serialise(core_v2.TaskTemplate(type="acme")))
     with pytest.raises(InvalidRequest, match="input broken"):
         made.inputs()
 
