@@ -473,7 +473,8 @@ class TestInRealTime:
             return {}
 
         caller = Caller("flyte2", idempotency_key="k")
-        request = replace(create_request(task_type, caller=caller), inputs=inputs, **{size: 100_000})
+        large: dict[str, Any] = {size: 100_000}
+        request = replace(create_request(task_type, caller=caller), inputs=inputs, **large)
         async with bench.engine() as engine:
             await engine.create(request)
             await engine.drain()
