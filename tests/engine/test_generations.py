@@ -69,7 +69,7 @@ async def test_a_create_after_a_delete_is_a_new_run(bench: Bench, platform: Plat
 
 
 async def test_a_job_that_goes_on_is_never_a_reason_for_another(bench: Bench, platform: Platform) -> None:
-    async with bench.engine() as engine:
+    async with bench.engine(reap_every=7_200) as engine:
         first = await create(engine)
         await anyio.sleep(5 * 86_400)
         assert await create(engine) == first
