@@ -127,7 +127,7 @@ async def test_a_young_job_of_ours_that_no_record_knows_is_adopted(bench: Bench,
 async def test_an_old_job_is_adopted_where_the_record_says_that_it_may_be_ours(
     bench: Bench, platform: Platform
 ) -> None:
-    platform.lose_answers = 9
+    platform.lose_answers = 99
     async with bench.engine(store_retention=3_600) as engine:
         with pytest.raises(Exception, match="lost"):
             await create(engine)
