@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
-from connectors._stores import Claim, Deletion, Delivery, Record, State, Store, job_of
+from connectors._stores import Attention, Claim, Deletion, Delivery, Record, State, Store, job_of
+from connectors._stores.rules import CLAIMED
 from tests.stores.conftest import Clock, Servers
 from tests.stores.steps import LEASE, LONG, SUBJECT, found, make_job, make_unknown, put, reserve, state
 
@@ -199,16 +199,20 @@ async def test_a_job_that_goes_on_is_never_over(servers: Servers) -> None:
     assert not (await replay(servers.second, over_after=0.0)).over
 
 
-@pytest.mark.parametrize("made", [make_job, make_unknown])
-async def test_a_run_is_over_when_its_deletion_is_wanted_and_when_it_is_done(
-    servers: Servers, made: Callable[[Store], Awaitable[Record]]
-) -> None:
-    await made(servers.first)
+async def test_a_run_is_over_when_its_jobs_deletion_is_wanted_and_when_it_is_done(servers: Servers) -> None:
+    await make_job(servers.first)
     await servers.first.want_deletion("k", reason="aborted")
     wanted = await replay(servers.second)
     await servers.first.note_deleted("k")
     done = await replay(servers.second)
     assert [(claim.mine, claim.over) for claim in (wanted, done)] == [(False, True)] * 2
+
+
+async def test_a_create_whose_job_is_to_be_cancelled_is_granted_so_that_its_job_is_found(servers: Servers) -> None:
+    await make_unknown(servers.first)
+    await servers.first.want_deletion("k", reason="aborted")
+    claim = await replay(servers.second)
+    assert (claim.mine, claim.looked_for, claim.over) == (True, True, False)
 
 
 async def test_a_taken_key_is_over_whether_or_not_anything_else_makes_it_so(servers: Servers) -> None:
@@ -236,6 +240,58 @@ async def test_the_first_record_of_a_run_lives_on_when_it_is_found_over(servers:
     claim = await replay(servers.second)
     assert claim.record.changed == servers.clock.now
     assert await servers.first.expire(older_than=END) == 0
+
+
+# ------------------------------------------------------------------------------------------------------ asked for again
+
+
+async def test_an_answer_that_reached_nobody_may_reach_whoever_asks_for_it_again(servers: Servers) -> None:
+    await make_job(servers.first)
+    lost = await servers.first.note("k", delivered=False)
+    assert lost is not None
+    servers.clock.advance(1)
+    claim = await reserve(servers.second, owner="b")
+    assert claim == Claim(replace(lost, delivery=Delivery.NOT_KNOWN, changed=servers.clock.now), mine=False)
+    assert await servers.first.find("k") == claim.record
+
+
+async def test_that_an_answer_was_delivered_is_not_taken_back(servers: Servers) -> None:
+    await make_job(servers.first)
+    delivered = await servers.first.note("k", delivered=True)
+    servers.clock.advance(1)
+    assert (await reserve(servers.second, owner="b")).record == delivered
+
+
+async def reported(store: Store, reason: str = "not polled", adopted_by: str = "") -> Record:
+    assert await store.set_aside("k", reason=reason, adopted_by=adopted_by)
+    return await found(store)
+
+
+async def test_whoever_reserves_a_key_takes_back_that_it_was_reported(servers: Servers) -> None:
+    await make_unknown(servers.first)
+    assert (await reported(servers.first)).is_over
+    claim = await reserve(servers.second, owner="b")
+    assert (claim.record.set_aside, claim.record.reason) == (False, "")
+    assert await servers.first.find("k") == claim.record
+
+
+async def test_whoever_asks_for_a_lost_answer_again_takes_back_that_the_job_was_reported(servers: Servers) -> None:
+    await make_job(servers.first)
+    await servers.first.note("k", delivered=False)
+    await reported(servers.first)
+    await reserve(servers.second, owner="b")
+    record = await found(servers.first)
+    assert (record.set_aside, record.reason, record.delivery) == (False, "", Delivery.NOT_KNOWN)
+
+
+@pytest.mark.parametrize(("reason", "adopted_by"), [(f"{CLAIMED}: mine", ""), ("taken over", "k2")])
+async def test_what_a_person_said_and_who_took_a_job_over_stand_whoever_asks_again(
+    servers: Servers, reason: str, adopted_by: str
+) -> None:
+    await make_unknown(servers.first)
+    await reported(servers.first, reason, adopted_by)
+    record = (await reserve(servers.second, owner="b")).record
+    assert (record.set_aside, record.reason, record.adopted_by) == (True, reason, adopted_by)
 
 
 # --------------------------------------------------------------------------------------------------------------- renew
@@ -276,6 +332,34 @@ async def test_a_completed_key_is_done_and_holds_its_meta_and_no_lease(servers: 
         changed=now,
     )
     assert await servers.first.find("k") == done
+
+
+async def test_a_completion_says_whose_job_was_taken_over(servers: Servers) -> None:
+    await reserve(servers.first)
+    assert await servers.first.complete("k", owner="a", meta=b"job", adopts="k0")
+    assert await servers.second.complete("k", owner="a", meta=b"job")
+    assert (await found(servers.second)).adopts == "k0"
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_a_deletion_that_was_wanted_before_there_was_a_job_is_due_once_there_is(
+    servers: Servers, remembered: bool, given_up: bool
+) -> None:
+    await reserve(servers.first)
+    await servers.first.want_deletion("k", reason="aborted")
+    if given_up:
+        await servers.first.set_aside("k", reason="given up")
+    assert await servers.first.claim_deletion("k", hold=LEASE) is None
+    assert await servers.first.waiting(Attention.DELETE, older_than=0) == []
+    servers.clock.advance(1)
+    if remembered:
+        await servers.second.remember(FOUND)
+    else:
+        await servers.second.complete("k", owner="a", meta=b"job")
+    record = await found(servers.first)
+    assert (record.deletion, record.delete_at, record.set_aside) == (Deletion.WANTED, servers.clock.now, False)
+    assert await servers.first.waiting(Attention.DELETE, older_than=0) == [record]
 
 
 async def test_a_completion_writes_the_fingerprint_where_there_is_none(store: Store) -> None:
@@ -475,6 +559,14 @@ async def test_what_is_done_or_taken_stays_as_it_is_whatever_is_remembered(serve
     for before in (done, taken):
         assert await servers.second.remember(replace(FOUND, key=before.key)) == before
         assert await servers.first.find(before.key) == before
+
+
+@pytest.mark.parametrize("reserved", [True, False])
+async def test_a_remembered_job_says_whose_it_was_at_first(store: Store, reserved: bool) -> None:
+    if reserved:
+        await reserve(store)
+    assert (await store.remember(replace(FOUND, adopts="k0"))).adopts == "k0"
+    assert (await found(store)).adopts == "k0"
 
 
 async def test_a_job_that_is_remembered_without_a_meta_has_an_empty_one(store: Store) -> None:

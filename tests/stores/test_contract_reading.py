@@ -144,6 +144,15 @@ async def test_found_records_are_whole(servers: Servers) -> None:
     assert await servers.second.waiting(Attention.IDLE, older_than=0) == [record]
 
 
+async def test_a_lost_answer_waits_from_when_that_became_known(servers: Servers) -> None:
+    await make_job(servers.first)
+    servers.clock.advance(60)
+    await servers.first.note("k", delivered=False)
+    servers.clock.advance(1)
+    assert await keys_waiting(servers.second, Attention.LOST, 1) == ["k"]
+    assert await keys_waiting(servers.second, Attention.LOST, 2) == []
+
+
 async def test_a_record_that_moved_on_waits_from_then(servers: Servers) -> None:
     await make_job(servers.first, "polled")
     await make_job(servers.first, "lost")

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from connectors._stores import Attention, Payload, Record, Store, job_of
 from connectors._stores.memory import MemoryStore
+from connectors._stores.rules import CLAIMED
 from connectors._stores.sqlite import SqliteStore
 from tests.stores.conftest import Clock, Make
 
@@ -28,8 +29,9 @@ META_BYTES = [b"", b"job 1", b"job 2"]
 METAS = st.sampled_from(META_BYTES)
 SPANS = st.sampled_from([1.0, 4.0, 16.0, 1_800.0])
 """Seconds: few values, so that ends often coincide."""
+ADOPTS = st.sampled_from(["", *KEY_NAMES])
 KINDS: st.SearchStrategy[Payload] = st.sampled_from(("request", "result"))
-REASONS = st.sampled_from(["aborted", "orphan"])
+REASONS = st.sampled_from(["aborted", "orphan", f"{CLAIMED}: mine"])
 STILL = st.one_of(st.none(), st.none(), st.sampled_from(Attention))
 KIND_NAMES: tuple[Payload, ...] = ("request", "result")
 
@@ -58,6 +60,7 @@ class Expected:
     reason: str = ""
     aside: bool = False
     adopter: str = ""
+    adopts: str = ""
 
     @property
     def leads(self) -> bool:
@@ -66,15 +69,15 @@ class Expected:
 
     def waits(self) -> tuple[Attention, float] | None:
         """For what, and since when."""
-        if self.to_delete is not None and not self.aside:
-            return Attention.DELETE, self.to_delete
+        if self.to_delete is not None and self.state == "done":
+            return None if self.aside else (Attention.DELETE, self.to_delete)
         over = self.terminal or self.deleted or self.aside or self.adopter or self.state == "taken"
         if over or not self.tracked:
             return None
         if self.state != "done":
             return Attention.UNKNOWN, self.changed
         if self.arrived is False:
-            return Attention.LOST, self.done
+            return Attention.LOST, self.changed
         return Attention.IDLE, max(self.polled or 0.0, self.done)
 
     def waits_for(self, still: Attention | None) -> bool:
@@ -93,7 +96,13 @@ class Expected:
         deletion = "wanted" if self.to_delete is not None else "done" if self.deleted else ""
         assert (record.deletion.value, record.delete_at) == (deletion, self.to_delete or 0.0)
         assert (record.delete_tries, record.reason) == (self.tries, self.reason)
-        assert (record.set_aside, record.adopted_by) == (self.aside, self.adopter)
+        assert (record.set_aside, record.adopted_by, record.adopts) == (self.aside, self.adopter, self.adopts)
+
+    def is_asked_for(self) -> None:
+        """That it was reported is taken back."""
+        untouched = not self.adopter and self.to_delete is None and not self.deleted
+        if self.aside and untouched and not self.reason.startswith(CLAIMED):
+            self.aside, self.reason = False, ""
 
 
 @dataclass
@@ -113,6 +122,45 @@ class Model:
     def done(self, record: Expected, meta: bytes) -> None:
         record.state, record.meta, record.lease = "done", meta, 0.0
         record.done = record.changed = self.clock.now
+        if record.to_delete is not None:
+            record.to_delete, record.aside = self.clock.now, False
+
+    def note(self, record: Expected, delivered: bool | None, polled: bool, terminal: str) -> bool:
+        """Whether that was any news."""
+        now = self.clock.now
+        before = (record.arrived, record.polled, record.terminal)
+        if delivered or polled:
+            record.arrived = True
+        elif delivered is False and record.arrived is None:
+            record.arrived = False
+        if polled and (record.polled is None or now - record.polled >= 1_800):
+            record.polled = now
+            record.asked = record.asked or now
+            record.is_asked_for()
+        if terminal and record.terminal is None:
+            record.terminal = (terminal, now)
+        if before == (record.arrived, record.polled, record.terminal):
+            return False
+        record.changed = now
+        return True
+
+    def spread(self, record: Expected, terminal: str) -> None:
+        """What follows from news of one attempt for others of the run."""
+        first = self.records.get("k0")
+        if record.described[:2] == ("k0", 1) and first is not None:
+            first.latest, first.changed = max(first.latest, 1), self.clock.now
+        earlier = self.records.get(record.adopts)
+        if terminal and earlier is not None and self.note(earlier, None, False, terminal):
+            self.spread(earlier, terminal)
+
+    def delete(self, key: str) -> None:
+        """The key's job is cancelled, and so for those that it was taken over from."""
+        seen: set[str] = set()
+        while key not in seen and (record := self.records.get(key)):
+            seen.add(key)
+            if not record.deleted:
+                record.deleted, record.to_delete, record.changed = True, None, self.clock.now
+            key = record.adopts
 
     def aged(self, older_than: float) -> list[str]:
         now = self.clock.now
@@ -187,13 +235,18 @@ class StoreMachine(RuleBasedStateMachine):
         over = before.state == "taken"
         if over_after is not None:
             ended = before.terminal is not None and now - before.terminal[1] >= over_after
-            over = over or ended or before.deleted or before.to_delete is not None
+            over = over or ended or (before.state == "done" and (before.deleted or before.to_delete is not None))
         another = before.state == "reserved" and before.owner != owner and before.lease > now
         mine = not over and before.state != "done" and not another
         assert (claim.mine, claim.looked_for, claim.over) == (mine, mine, over)
+        again = not over and before.state == "done" and before.arrived is False and before.asked is None
         if mine:
             before.state, before.owner, before.lease = "reserved", owner, now + lease
-        if mine or over:
+        if again:
+            before.arrived = None
+        if mine or again:
+            before.is_asked_for()
+        if mine or again or over:
             before.changed = now
         before.is_as(claim.record)
 
@@ -204,15 +257,15 @@ class StoreMachine(RuleBasedStateMachine):
         if held:
             held.lease, held.changed = self.clock.now + lease, self.clock.now
 
-    @rule(key=KEYS, owner=OWNERS, meta=METAS, fingerprint=st.sampled_from(["f", "h", ""]))
-    def complete(self, key: str, owner: str, meta: bytes, fingerprint: str) -> None:
+    @rule(key=KEYS, owner=OWNERS, meta=METAS, fingerprint=st.sampled_from(["f", "h", ""]), adopts=ADOPTS)
+    def complete(self, key: str, owner: str, meta: bytes, fingerprint: str, adopts: str) -> None:
         held, record = self.model.held(key, owner), self.model.records.get(key)
         repeated = record is not None and (record.state, record.owner, record.meta) == ("done", owner, meta)
-        answer = self.run(self.store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint))
+        answer = self.run(self.store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts))
         assert answer == (held is not None or repeated)
         if held:
             run, generation, first = held.described
-            held.described = (run, generation, first or fingerprint)
+            held.described, held.adopts = (run, generation, first or fingerprint), adopts
             self.model.done(held, meta)
 
     @rule(key=KEYS, owner=OWNERS, taken=st.booleans())
@@ -238,13 +291,14 @@ class StoreMachine(RuleBasedStateMachine):
         if record := self.model.records.get(key):
             record.latest, record.changed = max(record.latest, generation), self.clock.now
 
-    @rule(key=KEYS, meta=METAS)
-    def remember(self, key: str, meta: bytes) -> None:
-        stands = self.run(self.store.remember(Record(key, "t", fingerprint="r", meta=meta, owner="c", tracked=True)))
+    @rule(key=KEYS, meta=METAS, adopts=ADOPTS)
+    def remember(self, key: str, meta: bytes, adopts: str) -> None:
+        found = Record(key, "t", fingerprint="r", meta=meta, owner="c", tracked=True, adopts=adopts)
+        stands = self.run(self.store.remember(found))
         record = self.model.records.setdefault(key, Expected("c", 0.0, described=(key, 0, "r")))
         if record.state in {"reserved", "unknown"}:
             run, generation, first = record.described
-            record.described = (run, generation, first or "r")
+            record.described, record.adopts = (run, generation, first or "r"), adopts
             self.model.done(record, meta)
         record.is_as(stands)
 
@@ -258,26 +312,14 @@ class StoreMachine(RuleBasedStateMachine):
     )
     def note(self, key: str, delivered: bool | None, polled: bool, terminal: str) -> None:
         noted = self.run(self.store.note(key, delivered=delivered, polled=polled, terminal=terminal))
-        now, record = self.clock.now, self.model.records.get(key)
+        record = self.model.records.get(key)
         assert (noted is None) == (record is None)
         if record is None or noted is None:
             return
-        before = (record.arrived, record.polled, record.terminal)
-        if delivered or polled:
-            record.arrived = True
-        elif delivered is False and record.arrived is None:
-            record.arrived = False
-        if polled and (record.polled is None or now - record.polled >= 1_800):
-            record.polled = now
-            record.asked = record.asked or now
-        if terminal and record.terminal is None:
-            record.terminal = (terminal, now)
-        if before != (record.arrived, record.polled, record.terminal):
-            record.changed = now
-            first = self.model.records.get("k0")
-            if record.described[:2] == ("k0", 1) and first is not None:
-                first.latest, first.changed = max(first.latest, 1), now
+        is_news = self.model.note(record, delivered, polled, terminal)
         record.is_as(noted)
+        if is_news:
+            self.model.spread(record, terminal)
 
     @rule(key=KEYS, reason=REASONS, meta=st.none() | METAS, still=STILL)
     def want_deletion(self, key: str, reason: str, meta: bytes | None, still: Attention | None) -> None:
@@ -295,6 +337,8 @@ class StoreMachine(RuleBasedStateMachine):
             record.to_delete, record.tries, record.aside = now, 0, False
             record.reason, record.changed = reason, now
         record.is_as(wanted)
+        if record.deleted or record.to_delete is not None:
+            self.model.delete(record.adopts)
 
     @rule(key=KEYS, hold=SPANS)
     def claim_deletion(self, key: str, hold: float) -> None:
@@ -309,9 +353,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(key=KEYS)
     def note_deleted(self, key: str) -> None:
         self.run(self.store.note_deleted(key))
-        record = self.model.records.get(key)
-        if record is not None and not record.deleted:
-            record.deleted, record.to_delete, record.changed = True, None, self.clock.now
+        self.model.delete(key)
 
     @rule(key=KEYS, reason=REASONS, adopted_by=st.sampled_from(["", "", "k9"]), still=STILL)
     def set_aside(self, key: str, reason: str, adopted_by: str, still: Attention | None) -> None:

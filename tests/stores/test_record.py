@@ -50,6 +50,7 @@ MEMBERS: dict[str, st.SearchStrategy[Any]] = {
     "delete_tries": st.integers(),
     "reason": TEXT,
     "adopted_by": TEXT,
+    "adopts": TEXT,
     "set_aside": st.booleans(),
     "more": st.dictionaries(TEXT.filter(lambda name: name not in NAMES), JSON, max_size=3),
 }
@@ -175,7 +176,8 @@ LOST = replace(DONE, delivery=Delivery.LOST)
         (replace(DONE, delivery=Delivery.DELIVERED), Attention.IDLE, 2.0),
         (replace(DONE, asked_at=3.0, polled_at=5.0), Attention.IDLE, 5.0),
         (replace(DONE, polled_at=1.0), Attention.IDLE, 2.0),
-        (LOST, Attention.LOST, 2.0),
+        (LOST, Attention.LOST, 9.0),
+        (replace(TRACKED, deletion=Deletion.WANTED, delete_at=20.0), Attention.UNKNOWN, 9.0),
         (replace(LOST, asked_at=3.0, polled_at=3.0), Attention.IDLE, 3.0),
         (replace(DONE, deletion=Deletion.WANTED, delete_at=20.0), Attention.DELETE, 20.0),
         (replace(LOST, deletion=Deletion.WANTED, delete_at=20.0, terminal="SUCCEEDED"), Attention.DELETE, 20.0),

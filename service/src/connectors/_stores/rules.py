@@ -131,6 +131,7 @@ def _remember(record: Record | None, now: float, *, made: Record) -> tuple[Recor
     if record is not None and (record.state in {State.DONE, State.TAKEN}):
         return record, record
     done = _done(record or _new(made, now), now, made.meta or b"", made.fingerprint)
+    done = replace(done, adopts=made.adopts)
     return done, done
 
 
@@ -189,10 +190,11 @@ def _claim_deletion(record: Record | None, now: float, *, hold: float) -> tuple[
     return held, held
 
 
-def _note_deleted(record: Record | None, now: float) -> tuple[Record | None, None]:
+def _note_deleted(record: Record | None, now: float) -> tuple[Record | None, str]:
+    """Answers which attempt's job it was at first."""
     if record is None or record.deletion is Deletion.DONE:
-        return record, None
-    return replace(record, deletion=Deletion.DONE, delete_at=0.0, changed=now), None
+        return record, record.adopts if record else ""
+    return replace(record, deletion=Deletion.DONE, delete_at=0.0, changed=now), record.adopts
 
 
 def _set_aside(
@@ -293,7 +295,10 @@ class RecordStore(Store):
         return await self._change(key, partial(_claim_deletion, hold=hold))
 
     async def note_deleted(self, key: str) -> None:
-        await self._change(key, _note_deleted)
+        noted = {""}
+        while key not in noted:  # attempt by attempt, back to the one that made the job
+            noted.add(key)
+            key = await self._change(key, _note_deleted)
 
     async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
         return await self._change(key, partial(_set_aside, reason=reason, adopted_by=adopted_by, still=still))

@@ -86,10 +86,11 @@ class Store(ABC):
         """Take the key for ``owner`` for ``lease`` seconds, unless it is DONE or another owner's lease runs.
 
         The same owner may reserve its own key again, which renews the lease. What describes the key is written when it
-        is new, and not changed afterwards. ``subject`` makes it a job's record, which is watched and listed.
+        is new, and not changed afterwards. ``subject`` makes it a job's record, which is watched and listed. Whoever
+        asks again takes back that the job was reported, but for what a person said, and that its answer reached nobody.
 
         :param over_after: seconds after the delivery of a terminal phase, from which on the record is over, as it is
-            after a deletion and when it is TAKEN. None: nothing makes it over but TAKEN.
+            once its job's deletion is wanted and when it is TAKEN. None: nothing makes it over but TAKEN.
         """
 
     @abstractmethod
@@ -147,8 +148,9 @@ class Store(ABC):
     async def want_deletion(
         self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
     ) -> Record | None:
-        """Remember that the job is to be cancelled. Where it is already, or was, nothing changes; a deletion that was
-        given up is begun again.
+        """Remember that the job is to be cancelled, once it is made. Where it is already, or was, nothing changes; a
+        deletion that was given up is begun again. For the earlier attempts that the job was taken over from it counts
+        as cancelled.
 
         :param job: what is written where the key has no record: that of a job that this store never heard of.
         :param still: what the record must wait for at this instant, or nothing changes. Whoever asks reads in the
@@ -163,7 +165,7 @@ class Store(ABC):
 
     @abstractmethod
     async def note_deleted(self, key: str) -> None:
-        """The job was cancelled, or is no more."""
+        """The job was cancelled, or is no more: also for the earlier attempts that it was taken over from."""
 
     @abstractmethod
     async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
