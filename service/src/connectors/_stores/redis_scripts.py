@@ -73,6 +73,9 @@ CHANGE = Script("""
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
   return 0
 end
+if ARGV[1] == '' and ARGV[2] == '' then -- a key without a record: whoever takes it out has forgotten it
+  return redis.call('ZREM', KEYS[2], ARGV[3])
+end
 if ARGV[2] == '' then
   redis.call('DEL', KEYS[1])
 else
