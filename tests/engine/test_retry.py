@@ -57,10 +57,17 @@ async def call(
     until: float = 1_000.0,
     initial: float = 0.1,
     longest: float = 5.0,
+    to_the_end: bool = False,
     may_retry: Callable[[], bool] = lambda: True,
 ) -> str:
     return await retrying(
-        platform, attempts=attempts, until=lambda: until, initial=initial, longest=longest, may_retry=may_retry
+        platform,
+        attempts=attempts,
+        until=lambda: until,
+        initial=initial,
+        longest=longest,
+        to_the_end=to_the_end,
+        may_retry=may_retry,
     )
 
 
@@ -99,6 +106,34 @@ async def test_pauses_are_random_below_a_bound_that_doubles_up_to_the_longest() 
         assert max(pauses) <= bound
         assert min(pauses) < bound / 4  # full jitter: from 0 on
         assert max(pauses) > bound * 3 / 4
+
+
+async def tries_in_ten_seconds(*, to_the_end: bool) -> list[int]:
+    made = []
+    for _ in range(200):
+        platform, end = Platform(*[Unavailable()] * 20), now() + 10
+        with pytest.raises(Unavailable):
+            await call(platform, attempts=10, until=end, to_the_end=to_the_end)
+        assert platform.calls[-1] < end
+        made.append(len(platform.calls))
+    return made
+
+
+async def test_a_pause_that_is_longer_than_the_time_that_is_left_ends_the_loop() -> None:
+    made = await tries_in_ten_seconds(to_the_end=False)
+    assert sum(number < 10 for number in made) > 60
+
+
+async def test_where_the_time_is_to_be_used_to_the_end_a_shorter_pause_is_drawn() -> None:
+    made = await tries_in_ten_seconds(to_the_end=True)
+    assert sum(number < 10 for number in made) < 20
+
+
+async def test_a_pause_that_the_platform_asks_for_is_not_cut_short_to_use_the_time_to_the_end() -> None:
+    platform = Platform(RateLimited(retry_after=30))
+    with pytest.raises(RateLimited):
+        await call(platform, until=10, to_the_end=True)
+    assert platform.calls == [0]
 
 
 async def test_the_pause_that_the_platform_asks_for_is_kept_to() -> None:

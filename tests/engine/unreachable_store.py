@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from connectors._stores import Record, StoreUnavailable
+from connectors._stores import Payload, Record, StoreUnavailable
 from connectors._stores.memory import MemoryStore
 from connectors._stores.rules import Rule
 
@@ -31,6 +31,10 @@ class UnreachableStore(MemoryStore):
     async def now(self) -> float:
         self._reach()
         return await super().now()
+
+    async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
+        self._reach()
+        await super().save(key, kind, data, ttl=ttl)
 
     def _reach(self) -> None:
         if self.down:

@@ -99,7 +99,7 @@ class Creates:
             except StoreUnavailable:
                 if _goes_on_without_store(work) or now() + pause >= flight.wanted_until:
                     raise
-            await anyio.sleep(pause)
+            await self._reservations.store_back(within=pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _repeat(self, flight: Flight[Created], work: Work, claim: Claim) -> Created:

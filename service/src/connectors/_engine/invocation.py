@@ -110,6 +110,8 @@ class Invoker:
             until=retry_until,
             initial=self._options.retry_initial,
             longest=self._options.retry_max,
+            # a create that fails costs its user a retry of the task's; another poll comes by itself
+            to_the_end=operation == "create",
             also=_PASSING_FOR_A_POLL if operation == "get" else (),
             may_retry=may_retry,
         )

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from connectors._engine.options import EngineOptions
 from connectors._engine.work import Work
 from connectors._stores import Claim, Record, State, Store, StoreUnavailable
+from connectors._stores.watched import WatchedStore
 from connectors.errors import Conflict, DeadlineExceeded, Unavailable
 
 __all__ = ["ANOTHER_REQUEST", "Reservations"]
@@ -144,13 +145,22 @@ class Reservations:
                     return
                 except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
                     log.debug("the job of %s could not be written down yet: %s", record.key, error)
-                await anyio.sleep(pause)
+                await self.store_back(within=pause)  # another server may be asked for the job already
                 pause = min(2 * pause, _LONGEST_PAUSE)
         except asyncio.CancelledError:
             log.error("the server ends before the store could be told of the job of %s: %r", record.key, record.meta)
             raise
         finally:
             self._unwritten -= 1
+
+    async def store_back(self, *, within: float) -> None:
+        """Return once the store is found back, or else after ``within`` seconds: then it is time for another try."""
+        store = self._store
+        if isinstance(store, WatchedStore) and store.down_since is not None:
+            with anyio.move_on_after(within):
+                await store.wait_up()
+        else:
+            await anyio.sleep(within)
 
     async def mark_unknown(self, work: Work) -> None:
         """The work ended without proof; the next try looks for what it may have left."""

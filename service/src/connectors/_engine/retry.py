@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -23,14 +24,17 @@ async def retrying(
     until: Callable[[], float],
     initial: float,
     longest: float,
+    to_the_end: bool = False,
     also: tuple[type[ConnectorError], ...] = (),
     may_retry: Callable[[], bool] = lambda: True,
 ) -> T:
     """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
 
-    :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start:
-        where the pause would end after it, the loop ends at once. :param initial: seconds; the first pause is a random
-        time up to it. :param longest: seconds; bounds every pause but one that the platform asked for.
+    :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start.
+    :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but
+        one that the platform asked for.
+    :param to_the_end: whether a pause that would end after ``until`` is drawn anew from the time that is left; else the
+        loop ends there. One that the platform asked for is never cut short.
     :param also: errors to be tried again beside those that say they are retryable.
     :param may_retry: asked once before each retry that nothing else stands against.
     """
@@ -41,7 +45,10 @@ async def retrying(
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, ConnectorError) and error.retry_after else 0.0
-        return asked + jitter(state)
+        pause, left = jitter(state), until() - clock() - asked
+        if to_the_end and pause >= left > initial:
+            pause = random.uniform(0, left)  # noqa: S311 - guards nothing
+        return asked + pause
 
     def stop(state: RetryCallState) -> bool:
         return tried_enough(state) or clock() + state.upcoming_sleep >= until() or not may_retry()
