@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors import TaskTemplate
-from connectors.testing.backend import Backend, BackendTask, ClientTransport, Connect, Fate, Protocol, distinct_tasks
+from connectors.testing.backend import (
+    Backend,
+    BackendTask,
+    Call,
+    ClientTransport,
+    Connect,
+    Fate,
+    Protocol,
+    distinct_tasks,
+)
 from connectors.testing.platform import FakePlatform
 from tests.chaos.servers import ServerUnderTest
 
@@ -41,9 +50,9 @@ class Account:
         return dict(Counter(fate.outcome for fate in self.fates))
 
     @property
-    def failed_calls(self) -> int:
-        """Calls that failed, or were not waited for."""
-        return sum(len(fate.failed_calls) for fate in self.fates)
+    def failed_calls(self) -> tuple[Call, ...]:
+        """Those that failed, or were not waited for."""
+        return tuple(call for fate in self.fates for call in fate.failed_calls)
 
     @property
     def most_jobs(self) -> int:
@@ -52,7 +61,7 @@ class Account:
 
     def __str__(self) -> str:
         """One line for people."""
-        counts = {"jobs": self.jobs, **self.outcomes, "failed calls": self.failed_calls, **self.notes}
+        counts = {"jobs": self.jobs, **self.outcomes, "failed calls": len(self.failed_calls), **self.notes}
         told = ", ".join(f"{value:g} {name}" for name, value in counts.items())
         return f"{told}; {self.seconds:.1f} s"
 

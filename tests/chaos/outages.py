@@ -82,7 +82,7 @@ async def store_outage(
     during: Callable[[], Awaitable[None]],
     after: Callable[[], Awaitable[None]],
     every: float = 0.1,
-    down: float = 4.0,
+    down: float = 3.0,
     watch: float = 10.0,
 ) -> Account:
     """While a task starts every ``every`` seconds, the store is killed, and ``down`` seconds later started again.

@@ -32,7 +32,8 @@ class Place:
 def place(name: StoreName, folder: Path) -> Iterator[Place]:
     """An empty store. Where its server is not installed, the test is skipped.
 
-    Every one keeps what it was told across its own ``kill -9``: Redis with its log synced on every write.
+    Every one keeps what it was told across its own ``kill -9``: Redis with its log synced on every write; PostgreSQL as
+    ever, since what it has handed to the system outlives the process.
     """
     match name:
         case "sqlite":
@@ -45,5 +46,5 @@ def place(name: StoreName, folder: Path) -> Iterator[Place]:
         case "postgresql":
             if reason := postgresql_available():
                 pytest.skip(reason)
-            with postgres_server() as postgresql:
+            with postgres_server("fsync=off") as postgresql:
                 yield Place(postgresql.url, postgresql)

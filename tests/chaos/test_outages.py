@@ -32,14 +32,13 @@ class TestOfThePlatform:
     def anyio_backend(self) -> tuple[str, dict[str, Any]]:
         return "asyncio", {"loop_factory": VirtualTimeLoop}
 
-    @pytest.mark.parametrize("protocol", ["flyte1", "flyte2"])
     @pytest.mark.parametrize(
-        "fault",
+        ("fault", "protocol"),
         [
-            Fault("answer", status=503, seconds=300),
-            Fault("answer", status=429, retry_after="30", seconds=300),
-            Fault("answer", status=401, seconds=300),
-            Fault("hang", seconds=300),
+            (Fault("answer", status=503, seconds=300), "flyte1"),
+            (Fault("answer", status=429, retry_after="30", seconds=300), "flyte2"),
+            (Fault("answer", status=401, seconds=300), "flyte1"),
+            (Fault("hang", seconds=300), "flyte2"),
         ],
         ids=["503", "429", "401", "no answer"],
     )
@@ -49,8 +48,8 @@ class TestOfThePlatform:
         async with FakePlatform(seed=SEED) as platform, server_in_process(platform) as server:
             account = await platform_outage(Arena([server], platform, SEED, SCALE, protocol=protocol), fault)
             report(account)
+        assert account.failed_calls == ()
         assert account.outcomes == {"succeeded": round(100 * SCALE)}
-        assert account.failed_calls == 0
         assert (account.jobs, account.most_jobs) == (round(100 * SCALE), 1)
         assert account.notes["met"] > 100 * SCALE
 
@@ -62,7 +61,7 @@ async def test_a_rolling_restart_under_load_costs_callers_without_retries_no_cal
         account = await rolling_restart(arena)
         report(account)
     assert (account.notes["restarts"], account.notes["bad exit codes"]) == (2 * arena.times(1), 0)
-    assert account.failed_calls == 0
+    assert account.failed_calls == ()
     assert account.outcomes == {"succeeded": len(account.fates)}
     assert len(account.fates) >= arena.times(50)
     assert (account.jobs, account.most_jobs) == (len(account.fates), 1)
@@ -94,13 +93,13 @@ async def test_a_store_that_is_killed_and_started_again_under_load_costs_no_task
             account = await store_outage(arena, kill=kill, start=start, during=degraded, after=ready)
             report(account)
             reaped = sum(each.logged(operation="reap_lost") + each.logged(operation="reap") for each in services)
+    assert account.failed_calls == ()
     assert account.outcomes == {"succeeded": len(account.fates)}
-    assert account.failed_calls == 0
     assert len(account.fates) >= arena.times(50)
     assert (account.jobs, account.most_jobs) == (len(account.fates), 1)
     # where the platform dedupes, a create goes on without the store; where it has to be searched, it waits for it
     assert account.notes["longest platform native"] < account.notes["longest platform search"]
-    assert account.notes["longest platform search"] > 2
+    assert account.notes["longest platform search"] > 1
     assert reaped == 0
     assert all(each.starts == 1 for each in services)
 
