@@ -20,7 +20,7 @@ class ConnectorLimits:
     """Threads for methods that are a plain ``def``; 1 or more."""
     attempts: int = 10
     """How often one call tries at the most; 1 is no retry."""
-    retry_budget: float = 10.0
+    retry_budget: float = 50.0
     """Retries per second over all calls to the connector, with a burst of ten times as many; 0 is none."""
 
 
