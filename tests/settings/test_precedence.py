@@ -45,7 +45,7 @@ FIELDS = [
     ),
     ("key_namespace", "a", "b", 'key_namespace = "c"', ("a", "b", "c", "")),
     ("connector_attempts", "1", "2", "connector_attempts = 3", (1, 2, 3, 10)),
-    ("connector_retry_budget", "0", "2.5", "connector_retry_budget = 3", (0, 2.5, 3, 10)),
+    ("connector_retry_budget", "0", "2.5", "connector_retry_budget = 3", (0, 2.5, 3, 50)),
     ("cancel_unpolled", True, "1", "cancel-unpolled = true", (True, True, True, False)),
     ("fail_after_fault", "60", "61", "fail_after_fault = 62", (60, 61, 62, 0)),
 ]
@@ -110,7 +110,7 @@ def test_limits_of_a_connector_replace_the_general_ones_where_they_are_given() -
     options = load().engine_options()
     acme, other = options.limits_for("acme"), options.limits_for("other")
     assert (acme.concurrency, acme.queue, acme.threads, acme.attempts, acme.retry_budget) == (7, 0, 3, 10, 0)
-    assert (other.concurrency, other.queue, other.threads, other.retry_budget) == (256, 1024, 3, 10)
+    assert (other.concurrency, other.queue, other.threads, other.retry_budget) == (256, 1024, 3, 50)
 
 
 def test_the_engines_options_are_the_settings() -> None:
