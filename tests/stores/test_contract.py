@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from connectors._stores import Attention, Claim, Deletion, Delivery, Record, State, Store, job_of
-from connectors._stores.rules import CLAIMED
 from tests.stores.conftest import Clock, Servers
 from tests.stores.steps import LEASE, LONG, SUBJECT, found, make_job, make_unknown, put, reserve, state
 
@@ -213,6 +212,8 @@ async def test_a_create_whose_job_is_to_be_cancelled_is_granted_so_that_its_job_
     await servers.first.want_deletion("k", reason="aborted")
     claim = await replay(servers.second)
     assert (claim.mine, claim.looked_for, claim.over) == (True, True, False)
+    await servers.second.complete("k", owner="b", meta=b"job")
+    assert (await replay(servers.first)).over
 
 
 async def test_a_taken_key_is_over_whether_or_not_anything_else_makes_it_so(servers: Servers) -> None:
@@ -240,58 +241,6 @@ async def test_the_first_record_of_a_run_lives_on_when_it_is_found_over(servers:
     claim = await replay(servers.second)
     assert claim.record.changed == servers.clock.now
     assert await servers.first.expire(older_than=END) == 0
-
-
-# ------------------------------------------------------------------------------------------------------ asked for again
-
-
-async def test_an_answer_that_reached_nobody_may_reach_whoever_asks_for_it_again(servers: Servers) -> None:
-    await make_job(servers.first)
-    lost = await servers.first.note("k", delivered=False)
-    assert lost is not None
-    servers.clock.advance(1)
-    claim = await reserve(servers.second, owner="b")
-    assert claim == Claim(replace(lost, delivery=Delivery.NOT_KNOWN, changed=servers.clock.now), mine=False)
-    assert await servers.first.find("k") == claim.record
-
-
-async def test_that_an_answer_was_delivered_is_not_taken_back(servers: Servers) -> None:
-    await make_job(servers.first)
-    delivered = await servers.first.note("k", delivered=True)
-    servers.clock.advance(1)
-    assert (await reserve(servers.second, owner="b")).record == delivered
-
-
-async def reported(store: Store, reason: str = "not polled", adopted_by: str = "") -> Record:
-    assert await store.set_aside("k", reason=reason, adopted_by=adopted_by)
-    return await found(store)
-
-
-async def test_whoever_reserves_a_key_takes_back_that_it_was_reported(servers: Servers) -> None:
-    await make_unknown(servers.first)
-    assert (await reported(servers.first)).is_over
-    claim = await reserve(servers.second, owner="b")
-    assert (claim.record.set_aside, claim.record.reason) == (False, "")
-    assert await servers.first.find("k") == claim.record
-
-
-async def test_whoever_asks_for_a_lost_answer_again_takes_back_that_the_job_was_reported(servers: Servers) -> None:
-    await make_job(servers.first)
-    await servers.first.note("k", delivered=False)
-    await reported(servers.first)
-    await reserve(servers.second, owner="b")
-    record = await found(servers.first)
-    assert (record.set_aside, record.reason, record.delivery) == (False, "", Delivery.NOT_KNOWN)
-
-
-@pytest.mark.parametrize(("reason", "adopted_by"), [(f"{CLAIMED}: mine", ""), ("taken over", "k2")])
-async def test_what_a_person_said_and_who_took_a_job_over_stand_whoever_asks_again(
-    servers: Servers, reason: str, adopted_by: str
-) -> None:
-    await make_unknown(servers.first)
-    await reported(servers.first, reason, adopted_by)
-    record = (await reserve(servers.second, owner="b")).record
-    assert (record.set_aside, record.reason, record.adopted_by) == (True, reason, adopted_by)
 
 
 # --------------------------------------------------------------------------------------------------------------- renew
@@ -337,8 +286,12 @@ async def test_a_completed_key_is_done_and_holds_its_meta_and_no_lease(servers: 
 async def test_a_completion_says_whose_job_was_taken_over(servers: Servers) -> None:
     await reserve(servers.first)
     assert await servers.first.complete("k", owner="a", meta=b"job", adopts="k0")
-    assert await servers.second.complete("k", owner="a", meta=b"job")
-    assert (await found(servers.second)).adopts == "k0"
+    before = await found(servers.second)
+    assert before.adopts == "k0"
+    for again in ("", "k1"):
+        assert await servers.second.complete("k", owner="a", meta=b"job", adopts=again)
+    assert not await servers.second.complete("k", owner="b", meta=b"job", adopts="k1")
+    assert await servers.first.find("k") == before
 
 
 @pytest.mark.parametrize("given_up", [True, False])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from connectors._stores import Attention, Deletion, Delivery, Record, State, Store, job_of
-from connectors._stores.rules import CLAIMED, POLL_GRAIN
+from connectors._stores.rules import POLL_GRAIN
 from tests.stores.conftest import Clock, Servers
 from tests.stores.steps import LEASE, LONG, SUBJECT, found, make_job, make_unknown, put, reserve
 
@@ -141,81 +141,6 @@ async def test_a_note_of_nothing_new_leaves_the_first_record_of_the_run_alone(se
     assert await servers.first.find("k0") == before
 
 
-async def test_a_poll_takes_back_that_a_job_was_reported(servers: Servers) -> None:
-    await make_job(servers.first)
-    await servers.first.note("k", polled=True)
-    await servers.first.set_aside("k", reason="not polled")
-    servers.clock.advance(POLL_GRAIN)
-    record = await servers.second.note("k", polled=True)
-    assert record is not None
-    assert (record.set_aside, record.reason) == (False, "")
-    assert await servers.first.waiting(Attention.IDLE, older_than=0) == [record]
-
-
-async def test_a_poll_takes_back_neither_what_a_person_said_nor_a_deletion_nor_another_attempts_claim(
-    servers: Servers,
-) -> None:
-    for key in ("claimed", "wanted", "adopted"):
-        await make_job(servers.first, key)
-    await servers.first.want_deletion("wanted", reason="aborted")
-    before = {"claimed": f"{CLAIMED}: mine", "wanted": "given up", "adopted": "taken over"}
-    for key, reason in before.items():
-        await servers.first.set_aside(key, reason=reason, adopted_by="k2" if key == "adopted" else "")
-    servers.clock.advance(POLL_GRAIN)
-    for key, reason in before.items():
-        record = await servers.second.note(key, polled=True)
-        assert record is not None
-        assert (record.set_aside, record.reason) == (True, reason)
-
-
-# --------------------------------------------------------------------------------------------- jobs that are taken over
-
-
-async def make_three_attempts_of_one_job(store: Store) -> None:
-    """The third took it over from the second, and the second from the first."""
-    for key, adopts in (("k0", ""), ("k1", "k0"), ("k2", "k1")):
-        await reserve(store, key)
-        await store.complete(key, owner="a", meta=b"job", adopts=adopts)
-        if adopts:
-            await store.set_aside(adopts, reason="taken over", adopted_by=key)
-
-
-async def test_a_terminal_phase_is_that_of_every_attempt_whose_job_it_was(servers: Servers) -> None:
-    await make_three_attempts_of_one_job(servers.first)
-    await servers.second.note("k2", polled=True)
-    assert [(await found(servers.first, key)).terminal for key in ("k0", "k1", "k2")] == ["", "", ""]
-    await servers.second.note("k2", polled=True, terminal="SUCCEEDED")
-    records = [await found(servers.first, key) for key in ("k0", "k1", "k2")]
-    assert [record.terminal for record in records] == ["SUCCEEDED"] * 3
-    assert [bool(record.asked_at) for record in records] == [False, False, True]
-
-
-@pytest.mark.parametrize("wanted", [True, False])
-async def test_a_job_that_is_cancelled_is_so_for_every_attempt_whose_job_it_was(servers: Servers, wanted: bool) -> None:
-    await make_three_attempts_of_one_job(servers.first)
-    if wanted:
-        await servers.second.want_deletion("k2", reason="aborted")
-    else:
-        await servers.second.note_deleted("k2")
-    deletions = [(await found(servers.first, key)).deletion for key in ("k0", "k1", "k2")]
-    assert deletions == [Deletion.DONE, Deletion.DONE, Deletion.WANTED if wanted else Deletion.DONE]
-
-
-async def test_a_deletion_that_is_wanted_again_makes_good_what_a_server_that_died_left_out(servers: Servers) -> None:
-    await make_three_attempts_of_one_job(servers.first)
-    await servers.first.want_deletion("k2", reason="aborted")
-    first = await found(servers.first, "k0")
-    await put(servers.first, replace(first, deletion=Deletion.NONE))
-    await servers.second.want_deletion("k2", reason="aborted")
-    assert (await found(servers.first, "k0")).deletion is Deletion.DONE
-
-
-async def test_a_deletion_that_is_not_carried_out_leaves_the_earlier_attempts_alone(servers: Servers) -> None:
-    await make_three_attempts_of_one_job(servers.first)
-    await servers.second.want_deletion("k2", reason="orphan", still=Attention.LOST)
-    assert (await found(servers.first, "k1")).deletion is Deletion.NONE
-
-
 # ------------------------------------------------------------------------------------------------------------ deletions
 
 
@@ -227,6 +152,22 @@ async def test_a_deletion_that_is_wanted_is_remembered_and_due_at_once(servers: 
     assert await servers.second.want_deletion("k", reason="aborted") == wanted
     assert await servers.first.find("k") == wanted
     assert await servers.first.waiting(Attention.DELETE, older_than=0) == [wanted]
+
+
+@pytest.mark.parametrize("made", [reserve, make_unknown])
+async def test_a_deletion_that_is_wanted_before_there_is_a_job_is_remembered_and_claimed_by_nobody(
+    servers: Servers, made: Callable[[Store], Awaitable[object]]
+) -> None:
+    await made(servers.first)
+    before = await found(servers.first)
+    servers.clock.advance(1)
+    now = servers.clock.now
+    wanted = replace(before, deletion=Deletion.WANTED, delete_at=now, reason="aborted", changed=now)
+    assert await servers.second.want_deletion("k", reason="aborted", still=Attention.UNKNOWN) == wanted
+    assert await servers.first.waiting(Attention.DELETE, older_than=0) == []
+    assert await servers.first.waiting(Attention.UNKNOWN, older_than=0) == [wanted]
+    assert await servers.second.claim_deletion("k", hold=LEASE) is None
+    assert await servers.first.find("k") == wanted
 
 
 async def test_a_deletion_that_is_wanted_again_stays_as_it_is(servers: Servers) -> None:
@@ -274,6 +215,7 @@ async def test_a_job_that_the_store_never_heard_of_is_written_down_to_be_cancell
 async def test_a_job_that_the_store_never_heard_of_is_found_by_what_polls_will_come_with(store: Store) -> None:
     await store.want_deletion("k", reason="aborted", job=replace(UNHEARD, job="what polls lead to"))
     assert await store.find_job("what polls lead to") == await found(store)
+    assert await store.find_job(job_of("bigquery", 1, b"job")) is None
 
 
 async def test_where_the_key_has_a_record_that_is_the_one_to_be_cancelled(store: Store) -> None:

@@ -32,6 +32,8 @@ SPANS = st.sampled_from([1.0, 4.0, 16.0, 1_800.0])
 ADOPTS = st.sampled_from(["", *KEY_NAMES])
 KINDS: st.SearchStrategy[Payload] = st.sampled_from(("request", "result"))
 REASONS = st.sampled_from(["aborted", "orphan", f"{CLAIMED}: mine"])
+GIVEN_JOB = "given"
+JOBS = [GIVEN_JOB, *(job_of("t", 0, meta) for meta in META_BYTES)]
 STILL = st.one_of(st.none(), st.none(), st.sampled_from(Attention))
 KIND_NAMES: tuple[Payload, ...] = ("request", "result")
 
@@ -48,6 +50,7 @@ class Expected:
     """Its run, its generation and its fingerprint."""
     lease: float = 0.0
     meta: bytes | None = None
+    job: str = ""
     done: float = 0.0
     latest: int = 0
     arrived: bool | None = None
@@ -61,11 +64,6 @@ class Expected:
     aside: bool = False
     adopter: str = ""
     adopts: str = ""
-
-    @property
-    def leads(self) -> bool:
-        """Whether its job leads to it."""
-        return self.tracked and self.state == "done" and not self.adopter
 
     def waits(self) -> tuple[Attention, float] | None:
         """For what, and since when."""
@@ -89,6 +87,7 @@ class Expected:
         assert (record.state.value, record.owner, record.lease_until) == (self.state, self.owner, self.lease)
         assert (record.run, record.generation, record.fingerprint) == self.described
         assert (record.tracked, record.meta, record.done_at) == (self.tracked, self.meta, self.done)
+        assert record.job == self.job
         assert (record.latest, record.changed) == (self.latest, self.changed)
         assert record.delivery.value == {None: "", True: "delivered", False: "lost"}[self.arrived]
         assert (record.asked_at, record.polled_at) == (self.asked or 0.0, self.polled or 0.0)
@@ -121,6 +120,7 @@ class Model:
 
     def done(self, record: Expected, meta: bytes) -> None:
         record.state, record.meta, record.lease = "done", meta, 0.0
+        record.job = job_of("t", 0, meta) if record.tracked else ""
         record.done = record.changed = self.clock.now
         if record.to_delete is not None:
             record.to_delete, record.aside = self.clock.now, False
@@ -321,14 +321,15 @@ class StoreMachine(RuleBasedStateMachine):
         if is_news:
             self.model.spread(record, terminal)
 
-    @rule(key=KEYS, reason=REASONS, meta=st.none() | METAS, still=STILL)
-    def want_deletion(self, key: str, reason: str, meta: bytes | None, still: Attention | None) -> None:
-        job = None if meta is None else Record(key, "t", meta=meta, owner="c")
+    @rule(key=KEYS, reason=REASONS, meta=st.none() | METAS, named=st.sampled_from(["", GIVEN_JOB]), still=STILL)
+    def want_deletion(self, key: str, reason: str, meta: bytes | None, named: str, still: Attention | None) -> None:
+        job = None if meta is None else Record(key, "t", meta=meta, owner="c", job=named)
         wanted = self.run(self.store.want_deletion(key, reason=reason, job=job, still=still))
         now, record = self.clock.now, self.model.records.get(key)
         if record is None and meta is not None and still is None:
             record = self.model.records[key] = Expected("c", now, described=(key, 0, ""))
             self.model.done(record, meta)
+            record.job = named or record.job
         assert (wanted is None) == (record is None)
         if record is None or wanted is None:
             return
@@ -413,17 +414,17 @@ class StoreMachine(RuleBasedStateMachine):
             for kind in KIND_NAMES:
                 ends, data = self.model.payloads.get((key, kind), (0.0, b""))
                 assert await store.load(key, kind) == (data if ends > self.clock.now else None)
-        for meta in META_BYTES:
-            await self.look_for_job(store, meta)
+        for job in JOBS:
+            await self.look_for_job(store, job)
         for attention in (Attention.UNKNOWN, Attention.LOST, Attention.IDLE, Attention.DELETE):
             await self.look_for_waiting(store, attention)
         listed = sorted([record.key async for record in store.records()])
         assert listed == sorted(key for key, each in self.model.records.items() if each.tracked)
 
-    async def look_for_job(self, store: Store, meta: bytes) -> None:
+    async def look_for_job(self, store: Store, job: str) -> None:
         """One of those that changed last is found."""
-        leads = {key: each.changed for key, each in self.model.records.items() if each.leads and each.meta == meta}
-        record = await store.find_job(job_of("t", 0, meta))
+        leads = {key: each.changed for key, each in self.model.records.items() if each.job == job and not each.adopter}
+        record = await store.find_job(job)
         assert (record is None) == (not leads)
         assert record is None or leads[record.key] == max(leads.values())
 

@@ -163,6 +163,7 @@ def test_any_json_is_a_record_or_is_refused(value: object) -> None:
 # ---------------------------------------------------------------------------------------------------- what it waits for
 
 TRACKED = Record("k", "t", tracked=True, changed=9.0, created=1.0)
+UNKNOWN = replace(TRACKED, state=State.UNKNOWN)
 DONE = replace(TRACKED, state=State.DONE, job="j", done_at=2.0)
 LOST = replace(DONE, delivery=Delivery.LOST)
 
@@ -171,13 +172,16 @@ LOST = replace(DONE, delivery=Delivery.LOST)
     ("record", "attention", "since"),
     [
         (TRACKED, Attention.UNKNOWN, 9.0),
-        (replace(TRACKED, state=State.UNKNOWN), Attention.UNKNOWN, 9.0),
+        (UNKNOWN, Attention.UNKNOWN, 9.0),
         (DONE, Attention.IDLE, 2.0),
         (replace(DONE, delivery=Delivery.DELIVERED), Attention.IDLE, 2.0),
         (replace(DONE, asked_at=3.0, polled_at=5.0), Attention.IDLE, 5.0),
         (replace(DONE, polled_at=1.0), Attention.IDLE, 2.0),
         (LOST, Attention.LOST, 9.0),
         (replace(TRACKED, deletion=Deletion.WANTED, delete_at=20.0), Attention.UNKNOWN, 9.0),
+        (replace(UNKNOWN, deletion=Deletion.WANTED, delete_at=20.0), Attention.UNKNOWN, 9.0),
+        (replace(DONE, deletion=Deletion.WANTED, delete_at=20.0, tracked=False), Attention.DELETE, 20.0),
+        (replace(DONE, adopts="k0"), Attention.IDLE, 2.0),
         (replace(LOST, asked_at=3.0, polled_at=3.0), Attention.IDLE, 3.0),
         (replace(DONE, deletion=Deletion.WANTED, delete_at=20.0), Attention.DELETE, 20.0),
         (replace(LOST, deletion=Deletion.WANTED, delete_at=20.0, terminal="SUCCEEDED"), Attention.DELETE, 20.0),
@@ -196,12 +200,15 @@ def test_a_record_waits_for_attention_since(record: Record, attention: Attention
         replace(TRACKED, state=State.TAKEN),
         replace(DONE, deletion=Deletion.DONE),
         replace(LOST, deletion=Deletion.DONE),
-        replace(TRACKED, state=State.UNKNOWN, deletion=Deletion.DONE),
+        replace(UNKNOWN, deletion=Deletion.DONE),
         replace(DONE, terminal="FAILED"),
         replace(LOST, terminal="FAILED"),
         replace(LOST, set_aside=True),
         replace(DONE, deletion=Deletion.WANTED, set_aside=True),
-        replace(TRACKED, state=State.UNKNOWN, set_aside=True),
+        replace(UNKNOWN, set_aside=True),
+        replace(UNKNOWN, deletion=Deletion.WANTED, set_aside=True),
+        replace(TRACKED, state=State.TAKEN, deletion=Deletion.WANTED, delete_at=20.0),
+        replace(TRACKED, tracked=False, deletion=Deletion.WANTED, delete_at=20.0),
         replace(DONE, adopted_by="k2"),
         replace(TRACKED, tracked=False),
         replace(LOST, tracked=False),
@@ -214,6 +221,7 @@ def test_a_record_that_nothing_more_is_to_be_done_about_waits_for_nothing(record
 
 def test_a_job_leads_to_its_record_until_another_attempt_took_it_over() -> None:
     assert DONE.indexed().job == "j"
+    assert replace(DONE, adopts="k0").indexed().job == "j"
     assert replace(DONE, adopted_by="k2").indexed().job == ""
 
 
