@@ -81,6 +81,8 @@ class Predecessors:
             return None
         if record.state is not State.DONE:
             found = await self._finish(flight, work, earlier)
+            if found is None and await self._store.find(record.key) is None:
+                return await self.settle(flight, work)  # it gave its key back, and what came before it may still run
             if found is None:
                 return None
             record = found
