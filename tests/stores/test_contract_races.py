@@ -43,6 +43,22 @@ async def test_of_64_owners_exactly_one_gets_a_key_that_is_free_again(servers: S
     assert Counter((claim.mine, claim.looked_for) for claim in claims) == {(True, True): 1, (False, False): 63}
 
 
+@pytest.mark.parametrize("call", ["renew", "complete", "mark_unknown", "mark_taken", "release"])
+async def test_a_server_that_has_not_heard_that_it_lost_a_key_changes_nothing(servers: Servers, call: str) -> None:
+    await reserve(servers.first, owner="a")
+    servers.clock.advance(LEASE)
+    theirs = (await reserve(servers.second, owner="b")).record
+    late: dict[str, Callable[[], Awaitable[bool]]] = {
+        "renew": lambda: servers.first.renew("k", owner="a", lease=LONG),
+        "complete": lambda: servers.first.complete("k", owner="a", meta=b"of a"),
+        "mark_unknown": lambda: servers.first.mark_unknown("k", owner="a"),
+        "mark_taken": lambda: servers.first.mark_taken("k", owner="a"),
+        "release": lambda: servers.first.release("k", owner="a"),
+    }
+    assert not await late[call]()
+    assert await servers.second.find("k") == theirs
+
+
 async def test_of_32_servers_exactly_one_claims_a_deletion(servers: Servers) -> None:
     await make_job(servers.first)
     await servers.first.want_deletion("k", reason="aborted")

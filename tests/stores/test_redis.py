@@ -226,7 +226,7 @@ async def test_a_server_that_hangs_costs_two_seconds_and_no_answer_is_mixed_up_a
     own.pause()
     before = time.monotonic()
     said = await asyncio.gather(*(kept.load(f"k{n}", "result") for n in range(400)), return_exceptions=True)
-    assert time.monotonic() - before < 4.0  # also for those that wait for one of the 64 connections
+    assert time.monotonic() - before < 4.0  # also for those that wait for one of the 16 connections
     assert {type(each) for each in said} == {StoreUnavailable}
     own.resume()
     for n in range(20):
@@ -361,9 +361,9 @@ async def test_a_cancelled_change_is_made_as_a_whole_or_not_at_all(store: RedisS
         assert record.state is State.RESERVED or await store.find_job(record.job) == record
 
 
-async def test_a_thousand_operations_at_once_share_64_connections(store: RedisStore, admin: Redis) -> None:
+async def test_a_thousand_operations_at_once_share_16_connections(store: RedisStore, admin: Redis) -> None:
     assert all(await asyncio.gather(*(reserve(store, f"k{n}") for n in range(1_000))))
-    assert len(admin.client_list()) == 65  # the test's own too
+    assert len(admin.client_list()) == 17  # the test's own too
 
 
 async def test_a_closed_store_keeps_no_connection(server: RedisServer, admin: Redis) -> None:
@@ -379,8 +379,8 @@ async def test_a_closed_store_keeps_no_connection(server: RedisServer, admin: Re
 async def test_after_a_refusal_new_connections_are_made_since_the_old_may_lead_to_a_former_primary(
     store: RedisStore, admin: Redis
 ) -> None:
-    await asyncio.gather(*(reserve(store, f"k{n}") for n in range(20)))
-    assert len(admin.client_list()) == 21
+    await asyncio.gather(*(reserve(store, f"k{n}") for n in range(10)))
+    assert len(admin.client_list()) == 11
     with replica_of_nobody(admin), pytest.raises(StoreUnavailable):
         await reserve(store, "k")
     assert await connected(admin) == 1

@@ -38,8 +38,9 @@ CONNECT_WITHIN = 1.0
 """Seconds."""
 ANSWER_WITHIN = 2.0
 """Seconds for a whole operation, once it is its turn: the connection, every question and answer."""
-AT_ONCE = 64
-"""Connections."""
+AT_ONCE = 16
+"""Connections. More are no faster, since one event loop serves them all; and many that are opened at once on a busy
+machine take each other the time to connect."""
 _CODES = frozenset({"BUSY", "MISCONF", "NOREPLICAS", "OOM", "UNKILLABLE", "WRONGTYPE"})
 
 
