@@ -553,3 +553,11 @@ async def test_a_deletion_that_the_store_fails_at_is_tried_again(bench: Bench) -
         store.broken = False
         await anyio.sleep(7)
     assert (await found(store, key)).deletion is Deletion.DONE
+
+
+async def test_where_orphans_are_to_be_found_soon_they_are_looked_for_as_often(bench: Bench) -> None:
+    key = await hold(bench.store)
+    await bench.store.note(key, delivered=False)
+    async with bench.engine(orphan_after=2.0):
+        await anyio.sleep(2.0 + 2 * 6.25 + 1.0)
+    assert (await found(bench.store, key)).deletion is Deletion.DONE

@@ -31,7 +31,7 @@ log = logging.getLogger("connectors.engine")
 _MOST_TAKEN = 64
 """Generations that one create looks at where the platform holds an earlier job under each key."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between looks at a store that is out of reach
-_AT_ONCE = 1.0
+_AT_ONCE = 0.2
 """Seconds. A create that got this far in less is carried out also when its caller has gone."""
 _LARGE = 32 * 1024  # bytes of inputs that are hashed beside the event loop
 

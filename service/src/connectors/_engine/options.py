@@ -68,7 +68,7 @@ class EngineOptions:
     """Whether it is cancelled, too."""
     reap_every: float = 5.0
     """How often, a quarter more or less, a server looks for jobs that are to be cancelled; for those that nobody asks
-    for, six times less often."""
+    for, six times less often, or as often as ``orphan_after`` makes it necessary."""
     fail_after_fault: float = 0.0
     """A job whose polls have met a fault for this long is cancelled and fails as RETRYABLE_FAILED; 0 is never."""
     limits: ConnectorLimits = ConnectorLimits()

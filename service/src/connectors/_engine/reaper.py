@@ -37,7 +37,7 @@ from connectors.models import TaskCategory
 __all__ = ["Reaper"]
 
 log = logging.getLogger("connectors.engine")
-_JUDGE_EVERY = 6  # rounds
+_JUDGE_EVERY = 6  # rounds; more often where an orphan is to be found in less time than those take
 _AT_ONCE = 32
 _PAGE, _MOST = 100, 100_000  # records looked at
 _FIRST_HOLD, _LONGEST_HOLD = 60.0, 600.0  # seconds from one try of a deletion to the next
@@ -81,12 +81,14 @@ class Reaper:
     async def run(self) -> None:
         """Go round, for as long as the server lives."""
         rounds = 0
+        of_an_orphan = int(self._options.orphan_after / self._options.reap_every)
+        judge_every = max(1, min(_JUDGE_EVERY, of_an_orphan))
         while True:
             # servers that share a store take turns by chance
             await anyio.sleep(self._options.reap_every * random.uniform(0.75, 1.25))  # noqa: S311 - guards nothing
             rounds += 1
             try:
-                await self.go_round(judging=rounds % _JUDGE_EVERY == 0)
+                await self.go_round(judging=rounds % judge_every == 0)
             except StoreUnavailable as error:
                 log.debug("the store is out of reach, and nothing is looked after: %s", error.message)
             except Exception:
