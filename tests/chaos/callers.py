@@ -24,25 +24,26 @@ async def lost_replies(arena: Arena, *, cycles: int = 500, share: float = 0.3, o
     platform = arena.platform
     platform.set_fault(Fault("lose", committed=True, probability=share))
     tasks = arena.tasks(arena.times(cycles), custom={"duration": None}, abort_after=0.5)
-    async with arena.backend(poll_interval=_POLL, workers=64) as backend:
+    # one poll before the delete, and none after it
+    async with arena.backend(poll_interval=1.0, workers=64, mishaps=Mishaps(late_polls=0)) as backend:
         fates = await backend.run(tasks, spread=over * arena.scale)
     ((_, lost),) = platform.faults()
     return arena.account(fates, since=since, lost=lost)
 
 
 async def callers_give_up(arena: Arena, *, tasks: int = 24, duration: float = 3.0) -> Account:
-    """A create takes a second, and callers do not wait that long: half of them for tasks with two retries, whose jobs
-    run for ``duration``; all of them for as many tasks with none, whose jobs run until they are cancelled. A cancelled
-    job needs a second to end. Afterwards, wait until nothing runs.
+    """A create takes two seconds, and callers wait for one: half of them for tasks with two retries, whose jobs run for
+    ``duration``; all of them for as many tasks with none, whose jobs run until they are cancelled. A cancelled job
+    needs a second to end. Afterwards, wait until nothing runs.
 
     Notes: creates that were given up, and the seconds until the last orphan was asked to end, from its create on.
     """
     since = _now()
     count = arena.times(tasks)
-    arena.platform.set_fault(Fault("slow", ("submit",), delay=1.0))
+    arena.platform.set_fault(Fault("slow", ("submit",), delay=2.0))
     retried = arena.tasks(count, execution="retried", custom={"duration": duration}, retries=2)
     abandoned = arena.tasks(count, execution="abandoned", custom={"duration": None}, retries=0)
-    half, all_of_them = (Mishaps(give_up=share, give_up_after=0.3) for share in (0.5, 1.0))
+    half, all_of_them = (Mishaps(give_up=share, give_up_after=1.0) for share in (0.5, 1.0))
     async with (
         arena.backend(poll_interval=_POLL, mishaps=half) as patient,
         arena.backend(poll_interval=_POLL, mishaps=all_of_them) as impatient,
