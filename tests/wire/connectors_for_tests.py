@@ -178,6 +178,10 @@ class Served:
         return answer
 
 
+QUICK = EngineOptions(retry_max=0.1)
+"""Time is real here: nobody waits for a retry."""
+
+
 @asynccontextmanager
 async def serving(
     *,
@@ -216,7 +220,7 @@ async def serving(
     health = health or Health(SERVICES)
     async with (
         HttpClient() as http,
-        Engine(registry, shared, http, MessageForms(), options=options, observers=[events.append]) as engine,
+        Engine(registry, shared, http, MessageForms(), options=options or QUICK, observers=[events.append]) as engine,
     ):
         served = routes(engine, health=health, reflection=True, on_rejected=on_rejected)
         server = GrpcServer(served, limits=limits or Limits(), on_rejected=on_rejected, on_unhandled=on_unhandled)
