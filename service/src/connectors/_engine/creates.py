@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from connectors._engine.fingerprint import fingerprint_of
+from connectors._engine.fingerprint import fingerprint
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
@@ -33,7 +32,6 @@ _MOST_TAKEN = 64
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between looks at a store that is out of reach
 _AT_ONCE = 0.2
 """Seconds. A create that got this far in less is carried out also when its caller has gone."""
-_LARGE = 32 * 1024  # bytes of inputs that are hashed beside the event loop
 
 
 @dataclass(frozen=True)
@@ -146,8 +144,8 @@ class Creates:
             else:
                 await self._reservations.mark_unknown(work)
             raise
-        fingerprint = work.fingerprint or await _fingerprint(work.request)
-        return Created(await self._reservations.complete(work, meta, fingerprint=fingerprint, adopts=adopts), work.key)
+        taken = work.fingerprint or await _fingerprint(work.request)
+        return Created(await self._reservations.complete(work, meta, fingerprint=taken, adopts=adopts), work.key)
 
     async def _create_without_store(self, flight: Flight[Created], work: Work) -> Created:
         """The platform makes one job per key by itself; the store is told of it when it is back."""
@@ -225,9 +223,7 @@ def _goes_on_without_store(work: Work) -> bool:
 async def _fingerprint(request: CreateRequest) -> str:
     """The request's fingerprint, "" where it has none: what cannot be decoded may be what its connector never reads."""
     try:
-        if request.input_bytes < _LARGE:
-            return fingerprint_of(request)
-        return await anyio.to_thread.run_sync(fingerprint_of, request)
+        return await fingerprint(request)
     except Exception as error:  # noqa: BLE001 - the job is there; nothing of this may lose it
         log.debug("a request has no fingerprint: %s", error)
         return ""
