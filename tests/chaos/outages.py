@@ -18,7 +18,7 @@ _POLL = 0.25  # seconds
 
 
 async def platform_outage(arena: Arena, fault: Fault, *, tasks: int = 100, pace: float = 1.0) -> Account:
-    """Tasks whose jobs run ten minutes start within two; 200 s after the first, ``fault`` is what the platform is
+    """Tasks whose jobs run seven minutes start within one; 90 s after the first, ``fault`` is what the platform is
     like for as long as it lasts. Polls come every 30 s, ten at once, as in a real backend.
 
     :param pace: all these times are multiplied by it; not the fault's, and not the calls' deadlines.
@@ -30,16 +30,16 @@ async def platform_outage(arena: Arena, fault: Fault, *, tasks: int = 100, pace:
 
     async def set_fault() -> None:
         nonlocal hits
-        await asyncio.sleep(200 * pace)
+        await asyncio.sleep(90 * pace)
         arena.platform.set_fault(fault)
         await asyncio.sleep(fault.seconds or 0)
         ((_, hits),) = arena.platform.faults()
         arena.platform.clear_faults()
 
-    named = arena.tasks(arena.times(tasks), custom={"duration": 600.0 * pace})
+    named = arena.tasks(arena.times(tasks), custom={"duration": 420.0 * pace})
     async with arena.backend(poll_interval=30.0 * pace, deadline=10.0) as backend, asyncio.TaskGroup() as group:
         group.create_task(set_fault())
-        fates = await backend.run(named, spread=120 * pace)
+        fates = await backend.run(named, spread=60 * pace)
     return arena.account(fates, since=since, met=hits)
 
 
@@ -83,7 +83,7 @@ async def store_outage(
     after: Callable[[], Awaitable[None]],
     every: float = 0.1,
     down: float = 3.0,
-    watch: float = 10.0,
+    watch: float = 8.0,
 ) -> Account:
     """While a task starts every ``every`` seconds, the store is killed, and ``down`` seconds later started again.
     Every third task's first create is given up by its caller before it is answered, and sent again. Jobs run long
