@@ -2,138 +2,90 @@
 
 Two servers share a store. Tasks are created, repeated, given up, retried, polled, deleted and run again under the same
 name; answers are lost, servers are killed, the store and the platform go away and come back. The machine knows what the
-platform holds: never a second job of one attempt, never two jobs of one task that run side by side.
+platform may hold: never a second job of one attempt, never two jobs of one task side by side, and at last no job that
+nobody watches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
+import math
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import anyio
+import anyio.lowlevel
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from connectors import ConnectorError, Phase
-from connectors._engine.engine import Engine
+from connectors._engine.options import EngineOptions
 from connectors._engine.requests import Caller
-from connectors._stores import State, Store, StoreUnavailable
-from tests.engine.harness import Bench, create_request, job_request
+from connectors._stores import State, job_of
+from tests.engine.harness import create_request, job_request
 from tests.engine.job_platform import JobConnector, Platform, name_of
+from tests.engine.one_job_model import Jobs, Task, attempt_of, task_of
+from tests.engine.one_job_servers import RETENTION, Link, OpenedStore, Server, Stores
 from tests.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")
 EPOCH = 1_700_000_000.0
+CREATE_TIMEOUT = EngineOptions().create_timeout
 TASKS = st.sampled_from(["t1", "t2"])
 SERVERS = st.sampled_from([0, 1])
-RETENTION = 7 * 86_400.0
-
-
-class Link:
-    """One server's way to the store: time stands still while the store is at work, and the link can be cut."""
-
-    def __init__(self, store: Store, loop: VirtualTimeLoop) -> None:
-        self._store = store
-        self._loop = loop
-        self.cut = False
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._store, name)
-        if not inspect.iscoroutinefunction(member):
-            return member
-
-        async def call(*args: Any, **options: Any) -> Any:
-            if self.cut:
-                raise StoreUnavailable
-            with self._loop.standing_still():
-                return await member(*args, **options)
-
-        return call
-
-
-class Server:
-    """An engine in a task of its own, which can be killed."""
-
-    def __init__(self, store: Store, connector: JobConnector, loop: VirtualTimeLoop) -> None:
-        self.link = Link(store, loop)
-        self.engine: Engine
-        self._connector = connector
-        self._started = asyncio.Event()
-        self._task = loop.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        bench = Bench(store=self.link, extra=(self._connector,))  # type: ignore[arg-type]
-        async with bench.engine(store_retention=RETENTION) as self.engine:
-            self._started.set()
-            await asyncio.Event().wait()
-
-    async def started(self) -> None:
-        await self._started.wait()
-
-    async def kill(self) -> None:
-        """As by SIGKILL: what it was about to write is not written."""
-        self.link.cut = True
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-
-@dataclass
-class Task:
-    """What its backend knows."""
-
-    name: str
-    attempt: int = 0
-    run: int = 0
-    """How often the name was run again."""
-    meta: bytes | None = None
-    heard: set[str] = field(default_factory=set)
-    over: bool = False
-    """Its end was delivered, or it was deleted."""
-
-    @property
-    def prefix(self) -> str:
-        return f"s3://b/{self.name}/n0/{self.attempt}"
+LATENCIES = st.sampled_from([0.0, 0.5, 12.0])
+may_lose_knowledge = precondition(lambda machine: not machine.servers_live_on)
 
 
 class OneJob(RuleBasedStateMachine):
     """Subclasses say which store, and what the platform can."""
 
+    stores: ClassVar[Stores]
     dedupe: Literal["native", "search"] = "native"
     inline = False
-
-    @staticmethod
-    def stores(clock: Callable[[], float]) -> contextlib.AbstractAsyncContextManager[Store]:
-        raise NotImplementedError
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
-        self.loop = self.runner.get_loop()
-        assert isinstance(self.loop, VirtualTimeLoop)
-        self.virtual = self.loop
+        loop = self.runner.get_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        self.loop = loop
         self.weeks = 0.0  # seconds that pass on the store's clock alone: nothing goes on in them
-        self.opened = _Opened(type(self).stores(lambda: EPOCH + self.weeks + self.loop.time()))
-        self.store = self.runner.run(self.opened.open())
+        self.opened = OpenedStore(type(self).stores(lambda: EPOCH + self.weeks + loop.time()))
+        self.store = self.run(self.opened.open())
+        self.ledger = Link(self.store, loop).as_store()
         self.platform = Platform()
         self.connector = JobConnector(self.platform, self.dedupe, inline=self.inline)
         self.servers = [self.new_server(), self.new_server()]
         self.tasks = {name: Task(name) for name in ("t1", "t2")}
-        self.jobs_of_ended_runs = 0
+        self.jobs = Jobs(
+            self.platform, self.tasks, clock=loop.time, may_be_made_without_the_store=self.may_lack_the_store
+        )
+        self.all_have_the_store_since = -math.inf
         self.calls: set[asyncio.Task[None]] = set()
-        self.knowledge_was_lost = False
+        self.servers_live_on = False
+
+    @initialize(servers_live_on=st.booleans())
+    def begin(self, servers_live_on: bool) -> None:
+        """Where no server dies and none loses the store, more is certain of what they know."""
+        self.servers_live_on = servers_live_on
+
+    def may_lack_the_store(self, attempt: int) -> bool:
+        """Whether this attempt's create may go on without it. First attempts do, where the platform dedupes: each is
+        one job all the same.
+        """
+        if self.dedupe != "native" or attempt != 0:
+            return False
+        all_have_it = not any(server.link.cut for server in self.servers)
+        return not all_have_it or self.loop.time() < self.all_have_the_store_since + CREATE_TIMEOUT
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(call)
 
     def new_server(self) -> Server:
         async def start() -> Server:
-            server = Server(self.store, self.connector, self.virtual)
+            server = Server(self.store, self.connector, self.loop)
             await server.started()
             return server
 
@@ -141,49 +93,61 @@ class OneJob(RuleBasedStateMachine):
 
     # --- the backend
 
-    async def call_create(self, server: Server, task: Task, *, patience: float, hears: bool) -> None:
+    async def call_create(self, server: Server, task: Task, *, patience: float, hears: bool = True) -> None:
         """One CreateTask. The caller may be gone when the answer comes."""
-        attempt, run = task.attempt, task.run
+        attempt, task.begun = task.attempt, True
+        if self.platform.down or self.platform.lose_answers:
+            task.in_doubt = True
         told: list[Callable[[bool], None]] = []
         caller = Caller("flyte1", deadline=self.loop.time() + patience, on_answered=told.append)
+        may_lack_the_store = self.may_lack_the_store(attempt)
         try:
             meta = await server.engine.create(create_request("jobs", prefix=task.prefix, caller=caller))
         except ConnectorError:
             meta = None
         except RuntimeError:  # the server was killed before the call reached it
             meta = None
-        delivered = meta is not None and hears
         for callback in told:
-            callback(delivered)
+            callback(meta is not None and hears)
         if meta is None:
+            task.in_doubt = True
             return
-        job = self.platform.job(name_of(meta))  # what is answered exists
-        assert f"/{task.name}/" in job.prefix
-        if delivered and (attempt, run) == (task.attempt, task.run) and not task.over:
+        job = self.platform.job(name_of(meta))
+        assert task_of(job.prefix) == task.name
+        if self.jobs.run_of[job.name] != task.run:
+            if may_lack_the_store or self.may_lack_the_store(attempt):
+                return  # without the store nobody can tell runs of the same name apart
+            # and where a create's outcome is in doubt, what the platform holds under its key counts as its own
+            assert task.after_expiry, f"{job.name} is an earlier run's"
+            assert task.in_doubt, f"{job.name} is an earlier run's"
+        if attempt_of(job.prefix) != attempt:
+            assert self.inline, f"{job.name} writes under another attempt's prefix"
+            asked_by = task.asked.get(job.name, attempt)
+            assert asked_by == attempt, f"{job.name} was asked for, and handed on to the next attempt"
+        if hears:
+            task.heard.add(job.name)
+        if hears and attempt == task.attempt and not task.deleted and not task.given_up:
             assert task.meta in (None, meta), "a repeat was answered with another job"
             task.meta = meta
-            task.heard.add(job.name)
 
     @rule(name=TASKS, server=SERVERS, patience=st.sampled_from([2.0, 10.0]), hears=st.booleans(), wait=st.booleans())
     def create(self, name: str, server: int, patience: float, hears: bool, wait: bool) -> None:
+        """Also a repeat; and one that comes soon after the end was delivered."""
         task = self.tasks[name]
-        if task.over:
+        long_ended = task.ended_at is not None and self.loop.time() - task.ended_at > 500
+        if task.deleted or task.given_up or long_ended:
             return
-        call = self.loop.create_task(
-            self.call_create(self.servers[server], task, patience=patience, hears=hears)
-        )
+        call = self.loop.create_task(self.call_create(self.servers[server], task, patience=patience, hears=hears))
         self.calls.add(call)
-        if wait:
-            self.run(_ended(call))
-        else:
-            self.run(anyio.sleep(0))
+        self.run(_ended(call) if wait else anyio.lowlevel.checkpoint())
 
-    @rule(name=TASKS, seconds=st.sampled_from([0.5, 12.0]))
+    @rule(name=TASKS, seconds=LATENCIES)
     def create_on_both_servers_at_once(self, name: str, seconds: float) -> None:
         self.platform.latency = seconds
         for server in (0, 1, 0):
             self.create(name, server, 10.0, True, False)
 
+    @may_lose_knowledge
     @rule(name=TASKS, server=SERVERS, kill=st.booleans())
     def create_broken_off_and_repeated_elsewhere(self, name: str, server: int, kill: bool) -> None:
         """The server that is at work on it loses the store, or its life, long before the platform answers."""
@@ -196,6 +160,43 @@ class OneJob(RuleBasedStateMachine):
             self.a_server_loses_the_store(server)
         self.create(name, 1 - server, 60.0, True, True)
 
+    @rule(name=TASKS, server=SERVERS)
+    def next_attempt_while_the_first_is_under_way(self, name: str, server: int) -> None:
+        """The backend gave up long before the platform answers; the server did not."""
+        task = self.tasks[name]
+        if task.over or task.attempt >= 3:
+            return
+        self.platform.latency = 12.0
+        self.create(name, server, 2.0, True, True)
+        self.next_attempt(name)
+        self.create(name, 1 - server, 60.0, True, True)
+
+    @rule(name=TASKS, server=SERVERS)
+    def next_attempt_after_lost_answers(self, name: str, server: int) -> None:
+        """The platform made a job, and never could tell."""
+        task = self.tasks[name]
+        if task.over or task.attempt >= 3:
+            return
+        self.answers_are_lost(99)
+        self.create(name, server, 2.0, True, True)
+        self.platform.lose_answers = 0
+        self.next_attempt(name)
+        self.create(name, server, 10.0, True, True)
+
+    @rule(name=TASKS, server=SERVERS)
+    def repeat_while_the_platform_is_down(self, name: str, server: int) -> None:
+        """Who asks again for what was answered needs no platform."""
+        task = self.tasks[name]
+        if task.meta is None or task.over or self.servers[server].link.cut or not self.servers_live_on:
+            return
+        self.run(self.settle_calls())
+        was_down = self.platform.down
+        self.the_platform_goes_or_comes_back(True)
+        meta, task.meta = task.meta, None
+        self.create(name, server, 10.0, True, True)
+        self.platform.down = was_down
+        assert task.meta == meta
+
     @rule(name=TASKS)
     def next_attempt(self, name: str) -> None:
         """The backend gave this attempt up."""
@@ -206,47 +207,100 @@ class OneJob(RuleBasedStateMachine):
         task.attempt += 1
         task.meta = None
 
+    @rule(name=TASKS)
+    def give_up(self, name: str) -> None:
+        """There are no retries left, and a backend that never heard of a job deletes none."""
+        task = self.tasks[name]
+        if task.meta is None and not task.over and task.begun:
+            self.run(self.settle_calls())
+            task.given_up = task.meta is None
+
+    @rule(name=TASKS, server=SERVERS, seconds=st.sampled_from([3.0, 5.0]))
+    def give_up_before_the_answer(self, name: str, server: int, seconds: float) -> None:
+        self.platform.latency = seconds
+        self.create(name, server, 2.0, True, True)
+        self.give_up(name)
+        self.run(anyio.sleep(seconds))
+
     @rule(name=TASKS, server=SERVERS)
     def poll(self, name: str, server: int) -> None:
-        task = self.tasks[name]
+        task, link = self.tasks[name], self.servers[server].link
         if task.meta is None:
             return
-        meta = task.meta
+        meta, job = task.meta, self.platform.job(name_of(task.meta))
 
-        async def get() -> Phase:
+        async def get() -> tuple[Phase, bool]:
             told: list[Callable[[bool], None]] = []
+            is_known = await self.ledger.find_job(job_of("jobs", 0, meta)) is not None
             caller = Caller("flyte1", deadline=self.loop.time() + 10, on_answered=told.append)
             resource = await self.servers[server].engine.get(job_request(meta, "jobs", caller))
             for callback in told:
                 callback(True)
-            return resource.phase
+            await anyio.sleep(0.1)  # what was seen is written down
+            return resource.phase, is_known
 
-        phase = self.run(get())
-        real = self.platform.job(name_of(meta)).phase
-        assert phase in (real, Phase.RUNNING) or task.over
-        task.over = task.over or phase.is_terminal
+        phase, is_known = self.run(get())
+        if task.deleted:
+            assert phase.is_terminal or link.cut
+            return
+        assert phase in (job.phase, Phase.RUNNING)
+        if is_known and not link.cut:
+            task.asked.setdefault(job.name, task.attempt)
+        if phase.is_terminal and task.ended_at is None:
+            task.ended_at = self.loop.time()
 
     @rule(name=TASKS, server=SERVERS)
     def delete(self, name: str, server: int) -> None:
+        """It succeeds also while the platform is down."""
         task = self.tasks[name]
-        if task.meta is None or self.platform.down:
+        if task.meta is None:
             return
         self.run(self.settle_calls())
         self.store_back()
         self.run(self.servers[server].engine.delete(job_request(task.meta, "jobs")))
-        task.over = True
-        assert not self.platform.job(name_of(task.meta)).runs
+        task.deleted = True
+        assert self.platform.down or not self.platform.job(name_of(task.meta)).runs
 
     @rule(name=TASKS)
     def run_again(self, name: str) -> None:
         """The same name begins anew, long after its end was delivered."""
         task = self.tasks[name]
-        if not task.over:
+        if task.meta is None or not task.over:
             return
         self.heal()
-        self.run(anyio.sleep(650))
-        self.tasks[name] = Task(name, run=task.run + 1)
-        self.jobs_of_ended_runs = len(self.platform.jobs)
+        self.minutes_pass()
+        record = self.run(self.ledger.find_job(job_of("jobs", 0, task.meta)))
+        if self.servers_live_on or task.deleted:
+            assert record is not None
+            assert record.terminal or record.deletion.value
+        if record is not None and (record.terminal or record.deletion.value):
+            self.tasks[name] = Task(name, run=task.run + 1)
+
+    @rule(name=TASKS, server=SERVERS, phase=st.sampled_from([Phase.SUCCEEDED, Phase.FAILED]))
+    def end_and_run_again(self, name: str, server: int, phase: Phase) -> None:
+        task = self.tasks[name]
+        if task.meta is not None and not task.over:
+            self.platform.job(name_of(task.meta)).phase = phase
+            self.poll(name, server)
+        self.run_again(name)
+        self.create(name, server, 10.0, True, True)
+
+    @rule(name=TASKS, server=SERVERS)
+    def delete_and_run_again_at_once(self, name: str, server: int) -> None:
+        """The deletion was put off, and is still to be carried out when the next run comes, which begins where that one
+        ended.
+        """
+        task = self.tasks[name]
+        if task.meta is None or task.over or task.attempt != 0:
+            return
+        self.store_back()
+        if name_of(task.meta) in self.jobs.untold:
+            return
+        self.the_platform_goes_or_comes_back(True)
+        self.delete(name, server)
+        self.the_platform_goes_or_comes_back(False)
+        self.tasks[name] = Task(name, run=task.run + 1, after_expiry=task.after_expiry)
+        self.create(name, server, 10.0, True, True)
 
     # --- what goes wrong
 
@@ -254,34 +308,59 @@ class OneJob(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.run(anyio.sleep(seconds))
 
+    @rule()
+    def minutes_pass(self) -> None:
+        """Long enough for an orphan to be one; those who watch a job go on polling it."""
+        for minute in range(14):
+            for task in self.tasks.values():
+                if not task.over:
+                    self.poll(task.name, minute % 2)
+            self.run(anyio.sleep(60))
+
+    @may_lose_knowledge
     @rule(server=SERVERS)
     def a_server_is_killed(self, server: int) -> None:
-        self.knowledge_was_lost = True
+        self.doubt()
         self.run(self.servers[server].kill())
         self.servers[server] = self.new_server()
 
+    def doubt(self) -> None:
+        for task in self.tasks.values():
+            task.in_doubt = task.in_doubt or task.begun
+
     @rule(count=st.sampled_from([1, 2, 9]))
     def answers_are_lost(self, count: int) -> None:
+        self.doubt()
         self.platform.lose_answers = count
 
-    @rule(seconds=st.sampled_from([0.0, 0.5, 12.0]))
+    @rule(seconds=LATENCIES)
     def the_platform_takes_its_time(self, seconds: float) -> None:
         self.platform.latency = seconds
 
     @rule(down=st.booleans())
     def the_platform_goes_or_comes_back(self, down: bool) -> None:
+        self.doubt()
         self.platform.down = down
 
+    @may_lose_knowledge
     @rule(server=SERVERS)
     def a_server_loses_the_store(self, server: int) -> None:
-        self.knowledge_was_lost = True
+        self.doubt()
         self.servers[server].link.cut = True
 
+    @may_lose_knowledge
     @rule()
     def store_back(self) -> None:
         for server in self.servers:
-            server.link.cut = False
+            if server.link.cut:
+                server.link.cut, self.all_have_the_store_since = False, self.loop.time()
         self.run(anyio.sleep(7))
+        self.run(self.look_for_the_untold())
+
+    async def look_for_the_untold(self) -> None:
+        for name in sorted(self.jobs.untold):
+            if await self.ledger.find(self.platform.job(name).key) is not None:
+                self.jobs.untold.discard(name)
 
     @rule(number=st.integers(0, 20), phase=st.sampled_from([Phase.SUCCEEDED, Phase.FAILED]))
     def a_job_ends(self, number: int, phase: Phase) -> None:
@@ -296,31 +375,24 @@ class OneJob(RuleBasedStateMachine):
         self.heal()
         if self.platform.running:
             return
-        for task in self.tasks.values():
-            task.over = True
         for job in self.platform.jobs:
             job.age += timedelta(days=8)
         self.weeks += 8 * 86_400
-        self.run(self.store.expire(older_than=RETENTION))
+        self.run(self.ledger.expire(older_than=RETENTION))
         for name, task in self.tasks.items():
-            self.tasks[name] = Task(name, run=task.run + 1)
-        self.jobs_of_ended_runs = len(self.platform.jobs)
+            self.tasks[name] = Task(name, run=task.run + 1, after_expiry=True)
 
     # --- what is always true
 
     @invariant()
-    def no_two_jobs_of_one_task_run_side_by_side(self) -> None:
-        for name in self.tasks:
-            running = [job.name for job in self.platform.jobs if job.runs and f"/{name}/" in job.prefix]
-            assert len(running) <= 1, running
+    def no_attempt_has_a_second_job_and_no_task_two_at_once(self) -> None:
+        assert not self.jobs.faults, "; ".join(self.jobs.faults)
 
     @invariant()
-    def no_attempt_has_a_second_job(self) -> None:
+    def no_job_is_cancelled_that_its_backend_watches(self) -> None:
         for task in self.tasks.values():
-            for attempt in range(task.attempt + 1):
-                prefix = f"s3://b/{task.name}/n0/{attempt}"
-                jobs = [job for job in self.platform.jobs[self.jobs_of_ended_runs :] if job.prefix == prefix]
-                assert len(jobs) <= 1, jobs
+            if task.meta is not None and not task.over and self.jobs.run_of[name_of(task.meta)] == task.run:
+                assert name_of(task.meta) not in self.platform.cancelled
 
     async def settle_calls(self) -> None:
         while self.calls:
@@ -335,54 +407,39 @@ class OneJob(RuleBasedStateMachine):
         self.run(self.settle_calls())
         self.run(anyio.sleep(60))
 
+    # --- what is true at last
+
     def teardown(self) -> None:
-        self.heal()
-        self.run(anyio.sleep(700))
-        unwatched = self.run(self.unwatched())
-        for server in self.servers:
-            self.run(server.kill())
-        self.run(self.opened.close())
-        self.runner.close()
-        assert not unwatched, f"nobody will ever ask for {unwatched}"
+        try:
+            if not self.jobs.faults:
+                self.heal()
+                self.every_task_goes_on()
+                self.minutes_pass()
+                self.run(self.every_job_is_watched())
+        finally:
+            for server in self.servers:
+                self.run(server.kill())
+            self.run(self.opened.close())
+            self.runner.close()
 
-    async def unwatched(self) -> list[str]:
-        """Jobs that run on although it is certain that their answer reached nobody. Where a server was killed, or could
-        not write, it is not certain.
-        """
-        heard = {name for task in self.tasks.values() for name in task.heard}
-        found = []
-        for job in self.platform.jobs:
-            record = await self.store.find(job.key)
-            if job.runs and job.name not in heard and record is not None and record.state is State.DONE:
-                found.append(job.name)
-        return [] if self.knowledge_was_lost else found
+    def every_task_goes_on(self) -> None:
+        for task in self.tasks.values():
+            if task.begun and not task.over:
+                self.create(task.name, 0, 60.0, True, True)
+                assert task.meta is not None, "a create was refused after all faults had passed"
 
-
-class _Opened:
-    """A store that is opened and closed in one and the same task."""
-
-    def __init__(self, context: contextlib.AbstractAsyncContextManager[Store]) -> None:
-        self._context = context
-
-    async def open(self) -> Store:
-        loop = asyncio.get_running_loop()
-        self._done, opened = asyncio.Event(), loop.create_future()
-        self._task = loop.create_task(self._hold(opened))
-        store: Store = await opened
-        return store
-
-    async def _hold(self, opened: asyncio.Future[Store]) -> None:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, VirtualTimeLoop)
-        async with contextlib.AsyncExitStack() as stack:
-            with loop.standing_still():
-                store = await stack.enter_async_context(self._context)
-            opened.set_result(store)
-            await self._done.wait()
-
-    async def close(self) -> None:
-        self._done.set()
-        await self._task
+    async def every_job_is_watched(self) -> None:
+        """Nothing runs but what a backend watches; and what one gave up, where it may have heard of it."""
+        assert not self.jobs.faults, "; ".join(self.jobs.faults)
+        for task in self.tasks.values():
+            watched = {name_of(task.meta)} if task.meta is not None and not task.over else set()
+            for job in self.jobs.of(task):
+                if job.runs and job.name not in watched:
+                    assert task.given_up, f"{job.name} runs on"
+                    record = await self.ledger.find(job.key)
+                    is_known = record is not None and record.state is State.DONE and not record.adopted_by
+                    is_lost = is_known and job.name not in task.heard and self.servers_live_on
+                    assert not is_lost, f"nobody will ever ask for {job.name}"
 
 
 async def _ended(call: asyncio.Task[None]) -> None:
