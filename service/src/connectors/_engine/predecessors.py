@@ -77,8 +77,6 @@ class Predecessors:
             adopter = await self._store.find(record.adopted_by)
             if adopter is not None and adopter.state is State.DONE:
                 return None
-        if record.terminal or record.deletion is Deletion.DONE or record.state is State.TAKEN:
-            return None
         if record.state is not State.DONE:
             found = await self._finish(flight, work, earlier)
             if found is None and await self._store.find(record.key) is None:
@@ -89,7 +87,7 @@ class Predecessors:
         return await self._judge(flight, work, record)
 
     async def _latest(self, work: Work) -> _Earlier | None:
-        """The nearest earlier attempt that has a record. Those before it were seen to when it came."""
+        """The nearest earlier attempt that has a record and is not over. Those before it were seen to when it came."""
         if work.run is None:
             return None
         for run in work.run.earlier():
@@ -103,6 +101,8 @@ class Predecessors:
                 if later is None:
                     break
                 record = later
+            if record.terminal or record.deletion is Deletion.DONE or record.state is State.TAKEN:
+                continue  # it may be of an earlier run of the same name, whose attempts were more
             return _Earlier(run, record)
         return None
 
