@@ -85,9 +85,10 @@ async def store_outage(
     down: float = 3.0,
     watch: float = 8.0,
 ) -> Account:
-    """While a task starts every ``every`` seconds, the store is killed, and ``down`` seconds later started again.
-    Every third task's first create is given up by its caller before it is answered, and sent again. Jobs run long
-    enough to be polled for another ``watch`` seconds, in which somebody may take one for an orphan.
+    """While a task starts every ``every`` seconds, the store is killed, and ``down`` seconds later started again: once,
+    or as often as the scale says. Every third task's first create is given up by its caller before it is answered, and
+    sent again. Jobs run long enough to be polled for another ``watch`` seconds, in which somebody may take one for an
+    orphan.
 
     :param during: returns once everybody has noticed that the store is gone. :param after: … that it is back.
 
@@ -96,26 +97,26 @@ async def store_outage(
     since = _now()
     async with arena.backend(poll_interval=_POLL, workers=32) as backend:
         began = _now()
+        outages: list[tuple[float, float]] = []
         async with _load(arena, backend, every=every, duration=watch, impatient=3) as fates:
+            for _ in range(arena.times(1)):
+                await asyncio.sleep(2.0)
+                await kill()
+                lost = _now()
+                await during()
+                await asyncio.sleep(max(0.0, lost + down - _now()))
+                outages.append((lost - began, _now() - began))
+                await start()
+                await after()
             await asyncio.sleep(2.0)
-            await kill()
-            lost = _now()
-            await during()
-            await asyncio.sleep(max(0.0, lost + down - _now()))
-            back = _now()
-            await start()
-            await after()
-            await asyncio.sleep(2.0)
-    longest = {
-        f"longest {each}": round(_longest_create(fates, each, lost - began, back - began), 1)
-        for each in arena.task_types
-    }
+    longest = {f"longest {each}": round(_longest_create(fates, each, outages), 1) for each in arena.task_types}
     return arena.account(fates, since=since, **longest)
 
 
-def _longest_create(fates: list[Fate], task_type: str, start: float, end: float) -> float:
+def _longest_create(fates: list[Fate], task_type: str, during: list[tuple[float, float]]) -> float:
     calls = (call for fate in fates if fate.task.template.type == task_type for call in fate.calls)
-    return max((call.took for call in calls if call.operation == "create" and start <= call.at < end), default=0.0)
+    creates = (call for call in calls if call.operation == "create")
+    return max((call.took for call in creates if any(start <= call.at < end for start, end in during)), default=0.0)
 
 
 @asynccontextmanager
