@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Stage
 from hypothesis.stateful import run_state_machine_as_test
 from redis import Redis
 
+from connectors import Phase
 from connectors._stores import Store
 from connectors._stores.memory import MemoryStore
 from connectors._stores.postgresql import PostgresStore
@@ -48,17 +50,21 @@ async def on_sqlite(clock: Clock) -> AsyncIterator[Store]:
             yield store
 
 
-def run(stores: Stores, *, examples: int, dedupe: Dedupe, inline: bool) -> None:
+def machine(stores: Stores, *, dedupe: Dedupe, inline: bool) -> type[OneJob]:
     members = {"stores": staticmethod(stores), "dedupe": dedupe, "inline": inline}
+    return type("OneJobMachine", (OneJob,), members)
+
+
+def run(stores: Stores, *, examples: int, dedupe: Dedupe, inline: bool) -> None:
     run_state_machine_as_test(
-        type("OneJobMachine", (OneJob,), members),
+        machine(stores, dedupe=dedupe, inline=inline),
         settings=settings(
             max_examples=examples,
             deadline=None,
             derandomize=True,  # the same histories each time; without it, a long run looks for new ones
             stateful_step_count=30,
-            # making a failing history short takes minutes: Phase.shrink is for whoever looks into it
-            phases=[Phase.explicit, Phase.generate],
+            # making a failing history short takes minutes: Stage.shrink is for whoever looks into it
+            phases=[Stage.explicit, Stage.generate],
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
@@ -109,3 +115,37 @@ def test_one_job_over_postgresql(postgresql: postgres_server.PostgresServer, ded
             yield store
 
     run(on_postgresql, examples=4, dedupe=dedupe, inline=False)
+
+
+# histories that ended with two jobs side by side
+
+
+def test_an_attempt_that_gave_its_key_back_hides_no_attempt_before_it(dedupe: Dedupe) -> None:
+    state = machine(in_memory, dedupe=dedupe, inline=False)()
+    state.create("t1", 0, 10.0, hears=True, wait=True)
+    state.platform.down = True
+    for server in (0, 1):  # both are at work on their attempts at once
+        state.tasks["t1"].attempt, state.tasks["t1"].meta = server + 1, None
+        state.create("t1", server, 10.0 + 20 * server, hears=True, wait=False)
+        state.time_passes(1.0)
+    state.time_passes(9.0)
+    state.platform.down = False
+    state.time_passes(20.0)
+    state.no_attempt_has_a_second_job_and_no_task_two_at_once()
+    state.teardown()
+
+
+def test_attempts_of_an_earlier_run_hide_no_attempt_before_them(dedupe: Dedupe) -> None:
+    state = machine(in_memory, dedupe=dedupe, inline=False)()
+    state.create("t1", 0, 10.0, hears=True, wait=True)
+    state.next_attempt("t1")
+    state.create("t1", 0, 10.0, hears=True, wait=True)
+    state.end_and_run_again("t1", 0, Phase.FAILED)
+    state.next_attempt("t1")
+    state.platform.down = True
+    state.create("t1", 0, 2.0, hears=True, wait=True)
+    state.platform.down = False
+    state.next_attempt("t1")
+    state.create("t1", 0, 10.0, hears=True, wait=True)
+    state.no_attempt_has_a_second_job_and_no_task_two_at_once()
+    state.teardown()

@@ -101,7 +101,8 @@ class Predecessors:
                 if later is None:
                     break
                 record = later
-            if record.terminal or record.deletion is Deletion.DONE or record.state is State.TAKEN:
+            is_over = record.terminal or record.deletion is Deletion.DONE or record.state is State.TAKEN
+            if is_over and record.adopted_by != work.key:
                 continue  # it may be of an earlier run of the same name, whose attempts were more
             return _Earlier(run, record)
         return None
