@@ -103,11 +103,13 @@ def test_a_caller_that_sends_the_deprecated_task_type_alone_is_served(
     assert resource.phase in {PHASE.RUNNING, PHASE.QUEUED, PHASE.SUCCEEDED}
 
 
-def test_a_job_that_the_platform_does_not_have_has_failed(stub: agent_pb2_grpc.AsyncAgentServiceStub) -> None:
+def test_a_job_that_the_platform_does_not_show_goes_on_at_first(stub: agent_pb2_grpc.AsyncAgentServiceStub) -> None:
+    # it may be too young to be shown; one that stays away for a minute has failed: the engine's tests wait for that
     meta = b'{"job_id":"00000000-0000-5000-8000-000000000000","project":"proj","location":"US"}'
-    resource = until_over(stub, meta)
-    assert resource.phase == PHASE.FAILED
-    assert "00000000-0000-5000-8000-000000000000" in resource.message
+    request = agent_pb2.GetTaskRequest(resource_meta=meta, task_category=agent_pb2.TaskCategory(name=QUERY))
+    resource = stub.GetTask(request, timeout=10).resource
+    assert resource.phase == PHASE.RUNNING
+    assert resource.custom_info["fault"]["status"] == "NOT_FOUND"
 
 
 def test_the_lists_name_both_connectors_and_their_kinds(channel: grpc.Channel) -> None:

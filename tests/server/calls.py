@@ -14,7 +14,7 @@ from flyteidl.core import identifier_pb2, tasks_pb2
 from flyteidl.service import agent_pb2_grpc
 from grpc_health.v1 import health_pb2_grpc
 
-__all__ = ["META", "channel", "create", "delete", "get", "health", "stub", "wait_for"]
+__all__ = ["META", "channel", "create", "get", "get_metrics", "health", "stub", "wait_for"]
 
 META = b'{"job_id":"j"}'
 _CATEGORY = agent_pb2.TaskCategory(name="gated")
@@ -46,8 +46,8 @@ def get(task_type: str = "gated") -> Any:
     return agent_pb2.GetTaskRequest(task_category=agent_pb2.TaskCategory(name=task_type), resource_meta=META)
 
 
-def delete() -> Any:
-    return agent_pb2.DeleteTaskRequest(task_category=_CATEGORY, resource_meta=META)
+def get_metrics() -> Any:
+    return agent_pb2.GetTaskMetricsRequest(task_category=_CATEGORY, resource_meta=META)
 
 
 def wait_for(path: Path, seconds: float = 60.0) -> None:

@@ -53,6 +53,9 @@ class Connector(AsyncConnectorBase[Job]):
         return Resource(Phase.SUCCEEDED, outputs={})
 
     async def delete(self, job, ctx):
+        pass
+
+    async def get_metrics(self, job, ctx, **options):
         raise ValueError("a bug of this connector")
 """
 

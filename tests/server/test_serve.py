@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.registry.distributions import write_distribution
-from tests.server.calls import META, channel, create, delete, get, health, stub
+from tests.server.calls import META, channel, create, get, get_metrics, health, stub
 from tests.server.conftest import Serve
 from tests.server.processes import ServerProcess
 
@@ -97,11 +97,11 @@ def test_it_is_healthy_and_ready_once_it_listens(serve: Serve) -> None:
 def test_a_connectors_bug_is_in_the_log_with_the_id_that_its_caller_got(serve: Serve) -> None:
     server = serve("--store=memory://")
     with channel(server.address) as opened, pytest.raises(grpc.RpcError) as failure:
-        stub(opened).DeleteTask(delete(), timeout=30)
+        stub(opened).GetTaskMetrics(get_metrics(), timeout=30)
     told = failure.value.details() or ""
     assert failure.value.code() is grpc.StatusCode.INTERNAL
     assert "Traceback" not in told
-    line = server.logged(operation="delete", status="INTERNAL")
+    line = server.logged(operation="get_metrics", status="INTERNAL")
     assert line["error_id"] in told
     traceback = next(line for line in server.lines if "exception" in line)
     assert "ValueError: a bug of this connector" in traceback["exception"]

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from connectors._engine.options import EngineOptions
 from connectors._ledger.entry import Entry, age_text, instant_text
 from connectors._ledger.fates import CLAIMED, MAY_RUN, Fate
-from connectors._stores import Attention, Record, Store, StoreUnavailable, StoreUnfit, open_store
+from connectors._stores import Deletion, Record, Store, StoreUnavailable, StoreUnfit, open_store
 
 __all__ = ["Filter", "Ledger", "LedgerError", "open_ledger"]
 
@@ -122,7 +122,7 @@ class Ledger:
             raise LedgerError(f"{key} is {_told(entry)}: there is nothing to cancel")
         still = entry.record.attention()
         record = await self._store.want_deletion(key, reason=_because("cancelled by a person", reason), still=still)
-        if record is None or record.attention() is not Attention.DELETE:
+        if record is None or record.deletion is not Deletion.WANTED or record.set_aside:
             raise _changed(key)
         entry = await self._entry(record)
         tries = f", after {record.delete_tries} that failed" if record.delete_tries else ""
