@@ -10,6 +10,7 @@ from connectors._stores.rules import CLAIMED
 
 __all__ = ["CLAIMED", "MAY_RUN", "Fate", "fate_of", "is_orphan"]
 
+
 class Fate(enum.Enum):
     """In the order in which :func:`fate_of` asks: the first that is true of a record is its fate."""
 
