@@ -205,9 +205,14 @@ async def test_a_job_that_is_cancelled_is_so_for_every_attempt_whose_job_it_was(
     assert deletions == [Deletion.DONE, Deletion.DONE, Deletion.WANTED if wanted else Deletion.DONE]
 
 
-async def test_a_deletion_that_is_wanted_again_makes_good_what_a_server_that_died_left_out(servers: Servers) -> None:
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_a_deletion_that_is_wanted_again_makes_good_what_a_server_that_died_left_out(
+    servers: Servers, carried_out: bool
+) -> None:
     await make_three_attempts_of_one_job(servers.first)
     await servers.first.want_deletion("k2", reason="aborted")
+    if carried_out:
+        await servers.first.note_deleted("k2")
     first = await found(servers.first, "k0")
     await put(servers.first, replace(first, deletion=Deletion.NONE))
     await servers.second.want_deletion("k2", reason="aborted")

@@ -268,6 +268,13 @@ class StoreMachine(RuleBasedStateMachine):
             held.described, held.adopts = (run, generation, first or fingerprint), adopts
             self.model.done(held, meta)
 
+    @rule(key=KEYS, meta=METAS, adopts=ADOPTS, delivered=st.sampled_from([None, True, False, False]))
+    def make_a_job(self, key: str, meta: bytes, adopts: str, delivered: bool | None) -> None:
+        """As most histories begin, so that more of them come to what follows."""
+        self.reserve(key, "a", 4.0, "f", None)
+        self.complete(key, "a", meta, "f", adopts)
+        self.note(key, delivered, polled=False, terminal="")
+
     @rule(key=KEYS, owner=OWNERS, taken=st.booleans())
     def end_without_a_job(self, key: str, owner: str, taken: bool) -> None:
         held, record = self.model.held(key, owner), self.model.records.get(key)
@@ -438,12 +445,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert ordered == sorted(ordered)
 
 
-EXAMPLES = {"memory": (60, 50)}
+EXAMPLES = {"memory": (100, 50), "memory, watched": (10, 30), "sqlite": (10, 30), "sqlite, two servers": (10, 30)}
 """How many histories, and how many steps each has; of the other stores, whose rules are the same, fewer."""
 
 
 def test_any_history_is_as_the_model_says(make: Make, store_name: str) -> None:
-    examples, steps = EXAMPLES.get(store_name, (10, 30))
+    examples, steps = EXAMPLES.get(store_name, (5, 30))
     machine = type("Machine", (StoreMachine,), {"make": staticmethod(make)})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=steps, report_multiple_bugs=False)
