@@ -14,7 +14,7 @@ _POLL = 0.25  # seconds
 _ORPHANS_WITHIN = 60.0  # seconds
 
 
-async def lost_replies(arena: Arena, *, cycles: int = 500, share: float = 0.3, over: float = 10.0) -> Account:
+async def lost_replies(arena: Arena, *, cycles: int = 500, share: float = 0.3, over: float = 16.0) -> Account:
     """Each task is created, polled, and deleted when its user aborts it, while the platform loses ``share`` of its
     replies, of every kind, after it did what it was asked for.
 

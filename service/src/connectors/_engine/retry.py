@@ -15,6 +15,8 @@ from connectors.errors import ConnectorError
 __all__ = ["retrying"]
 
 T = TypeVar("T")
+_MOST_OF_IT = 0.75
+"""Of the time that is left: a pause leaves some for the try after it, and for another."""
 
 
 async def retrying(
@@ -33,8 +35,8 @@ async def retrying(
     :param attempts: at the most. :param until: the instant, on the event loop's clock, before which a try must start.
     :param initial: seconds; the first pause is a random time up to it. :param longest: seconds; bounds every pause but
         one that the platform asked for.
-    :param to_the_end: whether a pause that would end after ``until`` is drawn anew from the time that is left; else the
-        loop ends there. One that the platform asked for is never cut short.
+    :param to_the_end: whether a pause that would take most of the time that is left is drawn anew, from less; else one
+        that would end after ``until`` ends the loop. One that the platform asked for is never cut short.
     :param also: errors to be tried again beside those that say they are retryable.
     :param may_retry: asked once before each retry that nothing else stands against.
     """
@@ -46,8 +48,8 @@ async def retrying(
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, ConnectorError) and error.retry_after else 0.0
         pause, left = jitter(state), until() - clock() - asked
-        if to_the_end and pause >= left > initial:
-            pause = random.uniform(0, left)  # noqa: S311 - guards nothing
+        if to_the_end and pause > _MOST_OF_IT * left and left > initial:
+            pause = random.uniform(0, _MOST_OF_IT * left)  # noqa: S311 - guards nothing
         return asked + pause
 
     def stop(state: RetryCallState) -> bool:
