@@ -141,62 +141,6 @@ class OneJob(RuleBasedStateMachine):
         self.calls.add(call)
         self.run(_ended(call) if wait else anyio.lowlevel.checkpoint())
 
-    @rule(name=TASKS, seconds=LATENCIES)
-    def create_on_both_servers_at_once(self, name: str, seconds: float) -> None:
-        self.platform.latency = seconds
-        for server in (0, 1, 0):
-            self.create(name, server, 10.0, True, False)
-
-    @may_lose_knowledge
-    @rule(name=TASKS, server=SERVERS, kill=st.booleans())
-    def create_broken_off_and_repeated_elsewhere(self, name: str, server: int, kill: bool) -> None:
-        """The server that is at work on it loses the store, or its life, long before the platform answers."""
-        self.platform.latency = 20.0
-        self.create(name, server, 30.0, True, False)
-        self.run(anyio.sleep(1))
-        if kill:
-            self.a_server_is_killed(server)
-        else:
-            self.a_server_loses_the_store(server)
-        self.create(name, 1 - server, 60.0, True, True)
-
-    @rule(name=TASKS, server=SERVERS)
-    def next_attempt_while_the_first_is_under_way(self, name: str, server: int) -> None:
-        """The backend gave up long before the platform answers; the server did not."""
-        task = self.tasks[name]
-        if task.over or task.attempt >= 3:
-            return
-        self.platform.latency = 12.0
-        self.create(name, server, 2.0, True, True)
-        self.next_attempt(name)
-        self.create(name, 1 - server, 60.0, True, True)
-
-    @rule(name=TASKS, server=SERVERS)
-    def next_attempt_after_lost_answers(self, name: str, server: int) -> None:
-        """The platform made a job, and never could tell."""
-        task = self.tasks[name]
-        if task.over or task.attempt >= 3:
-            return
-        self.answers_are_lost(99)
-        self.create(name, server, 2.0, True, True)
-        self.platform.lose_answers = 0
-        self.next_attempt(name)
-        self.create(name, server, 10.0, True, True)
-
-    @rule(name=TASKS, server=SERVERS)
-    def repeat_while_the_platform_is_down(self, name: str, server: int) -> None:
-        """Who asks again for what was answered needs no platform."""
-        task = self.tasks[name]
-        if task.meta is None or task.over or self.servers[server].link.cut or not self.servers_live_on:
-            return
-        self.run(self.settle_calls())
-        was_down = self.platform.down
-        self.the_platform_goes_or_comes_back(True)
-        meta, task.meta = task.meta, None
-        self.create(name, server, 10.0, True, True)
-        self.platform.down = was_down
-        assert task.meta == meta
-
     @rule(name=TASKS)
     def next_attempt(self, name: str) -> None:
         """The backend gave this attempt up."""
@@ -214,13 +158,6 @@ class OneJob(RuleBasedStateMachine):
         if task.meta is None and not task.over and task.begun:
             self.run(self.settle_calls())
             task.given_up = task.meta is None
-
-    @rule(name=TASKS, server=SERVERS, seconds=st.sampled_from([3.0, 5.0]))
-    def give_up_before_the_answer(self, name: str, server: int, seconds: float) -> None:
-        self.platform.latency = seconds
-        self.create(name, server, 2.0, True, True)
-        self.give_up(name)
-        self.run(anyio.sleep(seconds))
 
     @rule(name=TASKS, server=SERVERS)
     def poll(self, name: str, server: int) -> None:
@@ -275,32 +212,6 @@ class OneJob(RuleBasedStateMachine):
             assert record.terminal or record.deletion.value
         if record is not None and (record.terminal or record.deletion.value):
             self.tasks[name] = Task(name, run=task.run + 1)
-
-    @rule(name=TASKS, server=SERVERS, phase=st.sampled_from([Phase.SUCCEEDED, Phase.FAILED]))
-    def end_and_run_again(self, name: str, server: int, phase: Phase) -> None:
-        task = self.tasks[name]
-        if task.meta is not None and not task.over:
-            self.platform.job(name_of(task.meta)).phase = phase
-            self.poll(name, server)
-        self.run_again(name)
-        self.create(name, server, 10.0, True, True)
-
-    @rule(name=TASKS, server=SERVERS)
-    def delete_and_run_again_at_once(self, name: str, server: int) -> None:
-        """The deletion was put off, and is still to be carried out when the next run comes, which begins where that one
-        ended.
-        """
-        task = self.tasks[name]
-        if task.meta is None or task.over or task.attempt != 0:
-            return
-        self.store_back()
-        if name_of(task.meta) in self.jobs.untold:
-            return
-        self.the_platform_goes_or_comes_back(True)
-        self.delete(name, server)
-        self.the_platform_goes_or_comes_back(False)
-        self.tasks[name] = Task(name, run=task.run + 1, after_expiry=task.after_expiry)
-        self.create(name, server, 10.0, True, True)
 
     # --- what goes wrong
 

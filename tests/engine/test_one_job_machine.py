@@ -20,7 +20,7 @@ from connectors._stores.memory import MemoryStore
 from connectors._stores.postgresql import PostgresStore
 from connectors._stores.redis import RedisStore
 from connectors._stores.sqlite import SqliteStore
-from tests.engine.one_job_machine import OneJob
+from tests.engine.one_job_histories import LikelyFaults
 from tests.engine.one_job_servers import Clock, Stores
 from tests.stores import postgres_server, redis_server
 
@@ -50,9 +50,9 @@ async def on_sqlite(clock: Clock) -> AsyncIterator[Store]:
             yield store
 
 
-def machine(stores: Stores, *, dedupe: Dedupe, inline: bool) -> type[OneJob]:
+def machine(stores: Stores, *, dedupe: Dedupe, inline: bool) -> type[LikelyFaults]:
     members = {"stores": staticmethod(stores), "dedupe": dedupe, "inline": inline}
-    return type("OneJobMachine", (OneJob,), members)
+    return type("OneJobMachine", (LikelyFaults,), members)
 
 
 def run(stores: Stores, *, examples: int, dedupe: Dedupe, inline: bool) -> None:
