@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -72,7 +72,7 @@ def run(stores: Stores, *, examples: int, dedupe: Dedupe, inline: bool) -> None:
 
 @pytest.mark.parametrize("inline", [True, False], ids=["inline results", "results under a prefix"])
 def test_one_job_over_memory(dedupe: Dedupe, inline: bool) -> None:
-    run(in_memory, examples=40, dedupe=dedupe, inline=inline)
+    run(in_memory, examples=32, dedupe=dedupe, inline=inline)
 
 
 def test_one_job_over_sqlite(dedupe: Dedupe) -> None:
@@ -117,7 +117,28 @@ def test_one_job_over_postgresql(postgresql: postgres_server.PostgresServer, ded
     run(on_postgresql, examples=4, dedupe=dedupe, inline=False)
 
 
-# histories that ended with two jobs side by side
+# single histories: those in which faults meet, each by itself; and two that ended with two jobs side by side
+
+STEPS: dict[str, Callable[[LikelyFaults], None]] = {
+    "at once on both servers": lambda state: state.create_on_both_servers_at_once("t1", 12.0),
+    "its server loses the store": lambda state: state.create_broken_off_and_repeated_elsewhere("t1", 0, kill=False),
+    "its server is killed": lambda state: state.create_broken_off_and_repeated_elsewhere("t1", 0, kill=True),
+    "given up under way": lambda state: state.next_attempt_while_the_first_is_under_way("t1", 0),
+    "answers lost": lambda state: state.next_attempt_after_lost_answers("t1", 0),
+    "nobody waits": lambda state: state.give_up_before_the_answer("t1", 0, 5.0),
+    "run again": lambda state: state.end_and_run_again("t1", 0, Phase.SUCCEEDED),
+    "deleted and run again": lambda state: state.delete_and_run_again_at_once("t1", 0),
+    "run again after a week": lambda state: state.run_again_after_a_week("t1", 0),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_one_job_where_faults_meet(dedupe: Dedupe, step: str) -> None:
+    state = machine(in_memory, dedupe=dedupe, inline=False)()
+    STEPS[step](state)
+    state.time_passes(30.0)
+    state.no_attempt_has_a_second_job_and_no_task_two_at_once()
+    state.teardown()
 
 
 def test_an_attempt_that_gave_its_key_back_hides_no_attempt_before_it(dedupe: Dedupe) -> None:
