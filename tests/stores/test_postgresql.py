@@ -228,7 +228,7 @@ async def test_creates_work_through_a_pooler_whose_sessions_change_hands(server:
         await asyncio.gather(*(create(stores[n % 3], f"k{n}") for n in range(90)))
         found = {record.key: record.meta async for record in stores[0].records()}
         assert found == {f"k{n}": f"k{n}".encode() for n in range(90)}
-        assert len(await stores[1].waiting(Attention.IDLE, older_than=0)) == 90
+        assert len(await stores[1].waiting(Attention.IDLE, older_than=-1)) == 90
         assert sessions(server, url) <= 2
         for each in stores:
             await each.aclose()

@@ -145,8 +145,9 @@ async def test_a_record_that_somebody_deleted_by_hand_blocks_nothing(store: Redi
     [left] = await store.waiting(Attention.IDLE, older_than=0.0, limit=1)
     assert left.key == "k19"
     assert [record.key async for record in store.records()] == ["k19"]
-    assert await store.expire(older_than=0.0) == 20
-    assert await store.expire(older_than=0.0) == 0
+    while await store.expire(older_than=0.0):
+        pass
+    assert [record.key async for record in store.records()] == []
 
 
 async def test_more_records_than_a_page_are_all_listed(store: RedisStore) -> None:
