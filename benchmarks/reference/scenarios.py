@@ -138,7 +138,7 @@ async def _kills(arena: Arena) -> dict[str, Sequence[Fate]]:
 
 
 async def _lost(arena: Arena) -> dict[str, Sequence[Fate]]:
-    account = await lost_replies(arena, cycles=500, over=20.0)
+    account = await lost_replies(arena, cycles=500)
     return {"the platform loses 30 % of its answers; users abort their tasks": account.fates}
 
 

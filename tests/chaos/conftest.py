@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,12 @@ def make_arena(plugins: Path, tmp_path: Path) -> MakeArena:
         **more: Any,
     ) -> AsyncIterator[Arena]:
         async with platform or FakePlatform(seed=SEED) as held:
-            variables = {f"CONNECTORS_{task_type.upper()}__URL": held.url for task_type in CONNECTORS}
+            variables = {}
+            for task_type in CONNECTORS:
+                variables[f"CONNECTORS_{task_type.upper()}__URL"] = held.url
+                variables[f"CONNECTORS_{task_type.upper()}__TIMEOUT"] = (
+                    "30"  # a busy machine is no fault of the platform
+                )
             servers = [
                 ServiceProcess(
                     f"--store={store}", *options, *own, plugins=plugins, folder=tmp_path, variables=variables
@@ -58,6 +64,7 @@ def make_arena(plugins: Path, tmp_path: Path) -> MakeArena:
             finally:
                 for server in servers:
                     await server.close()
+                    sys.stdout.write(server.complaints())  # which is shown where the test fails
 
     return make
 

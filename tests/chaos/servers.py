@@ -76,6 +76,11 @@ class ServiceProcess:
         """How many lines with these fields the present process has logged so far."""
         return sum(fields.items() <= line.items() for line in self._process.lines)
 
+    def complaints(self) -> str:
+        """What the present process has logged as a warning or worse."""
+        lines = (line for line in self._process.lines if line.get("level", "info") not in {"debug", "info"})
+        return "".join(f"{line}\n" for line in lines)
+
     async def ready(self) -> None:
         self._address = await _in_thread(lambda: self._process.address)
 
