@@ -259,3 +259,14 @@ async def test_inputs_that_cannot_be_read_lose_no_job_of_a_connector_that_does_n
     async with bench.engine() as engine:
         assert await engine.create(request) == await engine.create(request)
     assert len(platform.jobs) == 1
+
+
+async def test_an_expired_record_s_old_job_is_not_adopted_because_a_try_failed(
+    bench: Bench, platform: Platform
+) -> None:
+    async with bench.engine(store_retention=3_600) as engine:
+        platform.end(name_of(await create(engine)))
+        platform.jobs[0].age = timedelta(hours=2)
+        await bench.store.forget(platform.jobs[0].key)
+        platform.lose_answers = 1
+        assert name_of(await create(engine)) == "job1"

@@ -56,6 +56,7 @@ class Context:
         self.protocol = protocol
         """Who calls: what a job's meta must hold may depend on it, and nothing else should."""
         self._adopt_within = adopt_within
+        self._adopt_undated = False
         self.logger = logger or logging.getLogger("connectors.plugin")
         self.unknown_states: set[str] = set()
         """What :meth:`unknown_state` was told in this call."""
@@ -83,13 +84,15 @@ class Context:
 
         :param created: when the platform made the job, with a time zone; None where it does not say.
         """
-        if math.isinf(self._adopt_within):
-            return True
-        return created is not None and (datetime.now(UTC) - created).total_seconds() < self._adopt_within
+        if created is None or math.isinf(self._adopt_within):
+            return self._adopt_undated or math.isinf(self._adopt_within)
+        return (datetime.now(UTC) - created).total_seconds() < self._adopt_within
 
-    def adopt_at_any_age(self) -> None:
-        """An earlier try of this very create may have made the job that the next one finds."""
-        self._adopt_within = math.inf
+    def adopt_undated(self) -> None:
+        """An earlier try of this very create may have made the job that the next one finds: :meth:`may_adopt` is true
+        also where the platform does not tell its age.
+        """
+        self._adopt_undated = True
 
     def remaining(self) -> float:
         """Seconds until :attr:`deadline`; never below 0."""

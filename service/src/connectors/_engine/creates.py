@@ -180,7 +180,7 @@ class Creates:
             if error is not None:
                 proofs.append(error.proves_no_job)
                 if not error.proves_no_job:
-                    ctx.adopt_at_any_age()
+                    ctx.adopt_undated()
 
         meta = await self._invoker.call(
             registered,
