@@ -15,8 +15,8 @@ _ORPHANS_WITHIN = 90.0  # seconds: a cancellation that fails is tried again afte
 
 
 async def lost_replies(arena: Arena, *, cycles: int = 500, share: float = 0.3, at_once: int = 32) -> Account:
-    """Each task is created, polled, and deleted when its user aborts it, ``at_once`` at a time, while the platform loses
-    ``share`` of its replies, of every kind, after it did what it was asked for.
+    """Each task is created, polled, and deleted when its user aborts it, ``at_once`` at a time. Of the platform's
+    replies ``share`` are lost, of every kind, after it did what it was asked for.
 
     Notes: replies that were lost.
     """
