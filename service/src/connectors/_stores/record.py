@@ -72,7 +72,7 @@ class Indexed(NamedTuple):
     changed: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: a copy takes the dictionary whole, in a twentieth of the time of 29 attributes
 class Record:
     """One key. Times are seconds on the store's clock; 0 where it did not happen."""
 
@@ -125,6 +125,12 @@ class Record:
     """Reported, or claimed by a person: never judged again. A deletion that is WANTED was given up."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Members that a newer release wrote."""
+
+    def but(self, **changes: Any) -> Record:
+        """A copy with other values. As :func:`dataclasses.replace`, which takes each of the 29 attributes in turn."""
+        copy = object.__new__(Record)
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
 
     @property
     def is_over(self) -> bool:

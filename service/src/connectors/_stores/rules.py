@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -45,11 +44,11 @@ def _reserve(
     record: Record | None, now: float, *, new: Record, lease: float, over_after: float | None
 ) -> tuple[Record | None, Claim]:
     if record is None:
-        made = replace(new, lease_until=now + lease, created=now, changed=now)
+        made = new.but(lease_until=now + lease, created=now, changed=now)
         return made, Claim(made, mine=True)
     if _ended(record, now, over_after):
         # the first record of a run must outlive what came after it: it says which generation that is
-        touched = replace(record, changed=now)
+        touched = record.but(changed=now)
         return touched, Claim(touched, mine=False, over=True)
     held = record.state is State.RESERVED and record.lease_until > now and record.owner != new.owner
     if record.state is State.DONE:
@@ -58,14 +57,14 @@ def _reserve(
         return again, Claim(again, mine=False)
     if held:
         return record, Claim(record, mine=False)
-    taken = replace(record, state=State.RESERVED, owner=new.owner, lease_until=now + lease, changed=now)
+    taken = record.but(state=State.RESERVED, owner=new.owner, lease_until=now + lease, changed=now)
     return _watched_again(taken), Claim(_watched_again(taken), mine=True, looked_for=True)
 
 
 def _asked_again(record: Record, now: float) -> Record:
     if record.delivery is not Delivery.LOST or record.asked_at:
         return record
-    return replace(_watched_again(record), delivery=Delivery.NOT_KNOWN, changed=now)
+    return _watched_again(record).but(delivery=Delivery.NOT_KNOWN, changed=now)
 
 
 def _watched_again(record: Record) -> Record:
@@ -73,13 +72,13 @@ def _watched_again(record: Record) -> Record:
     is_reported = record.set_aside and not record.adopted_by and record.deletion is Deletion.NONE
     if not is_reported or record.reason.startswith(CLAIMED):
         return record
-    return replace(record, set_aside=False, reason="")
+    return record.but(set_aside=False, reason="")
 
 
 def _renew(record: Record | None, now: float, *, owner: str, lease: float) -> tuple[Record | None, bool]:
     if record is None or not _reserved_by(record, owner):
         return record, False
-    return replace(record, lease_until=now + lease, changed=now), True
+    return record.but(lease_until=now + lease, changed=now), True
 
 
 def _complete(
@@ -89,14 +88,13 @@ def _complete(
         return None, False
     if not _reserved_by(record, owner):
         return record, (record.state, record.owner, record.meta) == (State.DONE, owner, meta)
-    return replace(_done(record, now, meta, fingerprint), adopts=adopts), True
+    return _done(record, now, meta, fingerprint).but(adopts=adopts), True
 
 
 def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
     if record.deletion is Deletion.WANTED:  # asked for while there was nothing to cancel yet
-        record = replace(record, delete_at=now, set_aside=False)
-    return replace(
-        record,
+        record = record.but(delete_at=now, set_aside=False)
+    return record.but(
         state=State.DONE,
         lease_until=0.0,
         meta=meta,
@@ -112,7 +110,7 @@ def _end(record: Record | None, now: float, *, owner: str, state: State) -> tupl
         return None, False
     if not _reserved_by(record, owner):
         return record, (record.state, record.owner) == (state, owner)
-    return replace(record, state=state, lease_until=0.0, changed=now), True
+    return record.but(state=state, lease_until=0.0, changed=now), True
 
 
 def _release(record: Record | None, now: float, *, owner: str) -> tuple[Record | None, bool]:
@@ -124,19 +122,19 @@ def _release(record: Record | None, now: float, *, owner: str) -> tuple[Record |
 def _advance(record: Record | None, now: float, *, generation: int) -> tuple[Record | None, None]:
     if record is None:
         return None, None
-    return replace(record, latest=max(record.latest, generation), changed=now), None
+    return record.but(latest=max(record.latest, generation), changed=now), None
 
 
 def _remember(record: Record | None, now: float, *, made: Record) -> tuple[Record | None, Record]:
     if record is not None and (record.state in {State.DONE, State.TAKEN}):
         return record, record
     done = _done(record or _new(made, now), now, made.meta or b"", made.fingerprint)
-    done = replace(done, adopts=made.adopts)
+    done = done.but(adopts=made.adopts)
     return done, done
 
 
 def _new(made: Record, now: float) -> Record:
-    return replace(made, run=made.run or made.key, created=now)
+    return made.but(run=made.run or made.key, created=now)
 
 
 def _note(
@@ -146,15 +144,15 @@ def _note(
         return None, (None, False)
     after = record
     if delivered is False and record.delivery is Delivery.NOT_KNOWN and not polled:
-        after = replace(after, delivery=Delivery.LOST)
+        after = after.but(delivery=Delivery.LOST)
     if (delivered or polled) and record.delivery is not Delivery.DELIVERED:
-        after = replace(after, delivery=Delivery.DELIVERED)
+        after = after.but(delivery=Delivery.DELIVERED)
     if polled and (not record.asked_at or now - record.polled_at >= POLL_GRAIN):
-        after = replace(_watched_again(after), polled_at=now, asked_at=record.asked_at or now)
+        after = _watched_again(after).but(polled_at=now, asked_at=record.asked_at or now)
     if terminal and not record.terminal:
-        after = replace(after, terminal=terminal, terminal_at=now)
+        after = after.but(terminal=terminal, terminal_at=now)
     if after is not record:
-        after = replace(after, changed=now)
+        after = after.but(changed=now)
     return after, (after, after is not record)
 
 
@@ -164,15 +162,14 @@ def _want_deletion(
     if record is None:
         if job is None or still is not None:
             return None, None
-        record = _done(replace(_new(job, now), tracked=True), now, job.meta or b"", "")
-        record = replace(record, job=job.job or record.job)
+        record = _done(_new(job, now).but(tracked=True), now, job.meta or b"", "")
+        record = record.but(job=job.job or record.job)
     given_up = record.deletion is Deletion.WANTED and record.set_aside
     if (record.deletion is not Deletion.NONE and not given_up) or (
         still is not None and record.attention() is not still
     ):
         return record, record
-    wanted = replace(
-        record,
+    wanted = record.but(
         deletion=Deletion.WANTED,
         delete_at=now,
         delete_tries=0,
@@ -186,7 +183,7 @@ def _want_deletion(
 def _claim_deletion(record: Record | None, now: float, *, hold: float) -> tuple[Record | None, Record | None]:
     if record is None or record.attention() is not Attention.DELETE or record.delete_at > now:
         return record, None
-    held = replace(record, delete_at=now + hold, delete_tries=record.delete_tries + 1, changed=now)
+    held = record.but(delete_at=now + hold, delete_tries=record.delete_tries + 1, changed=now)
     return held, held
 
 
@@ -194,7 +191,7 @@ def _note_deleted(record: Record | None, now: float) -> tuple[Record | None, str
     """Answers which attempt's job it was at first."""
     if record is None or record.deletion is Deletion.DONE:
         return record, record.adopts if record else ""
-    return replace(record, deletion=Deletion.DONE, delete_at=0.0, changed=now), record.adopts
+    return record.but(deletion=Deletion.DONE, delete_at=0.0, changed=now), record.adopts
 
 
 def _set_aside(
@@ -203,7 +200,7 @@ def _set_aside(
     if record is None or (still is not None and record.attention() is not still):
         return record, False
     adopted_by = adopted_by or record.adopted_by
-    return replace(record, set_aside=True, reason=reason, adopted_by=adopted_by, changed=now), True
+    return record.but(set_aside=True, reason=reason, adopted_by=adopted_by, changed=now), True
 
 
 def _forget(record: Record | None, now: float) -> tuple[Record | None, bool]:
