@@ -1,0 +1,1 @@
+"""The Databricks connector: runs tasks as Databricks job runs."""

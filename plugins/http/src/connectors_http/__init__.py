@@ -1,0 +1,1 @@
+"""The webhook connector: calls HTTP services that the operator allows."""

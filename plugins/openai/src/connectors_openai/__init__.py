@@ -1,0 +1,1 @@
+"""The OpenAI connectors: chat, embeddings and batches."""

@@ -1,0 +1,1 @@
+"""The Snowflake connector: runs SQL over Snowflake's SQL REST API."""
