@@ -190,7 +190,7 @@ def _print_creates(places: list[Place], missing: Mapping[str, str], times: Mappi
             continue
         result = "met" if median(times[place.name]) * 1e3 <= place.target else "missed"
         print(f"  {place.name:<34}{_spread(times[place.name])}   target {place.target:g} ms: {result}")
-    print(f"  {DISK:<34}{_spread(times[DISK])}   two of these are in a create, where each write is synced")
+    print(f"  {DISK:<34}{_spread(times[DISK])}   one is in a create; two where Redis syncs each write")
 
 
 def _spread(times: Times) -> str:

@@ -16,9 +16,9 @@ class UnreachableStore(MemoryStore):
 
     down = False
 
-    async def _change(self, key: str, rule: Rule[T]) -> T:
+    async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:
         self._reach()
-        return await super()._change(key, rule)
+        return await super()._change(key, rule, synced=synced)
 
     async def find(self, key: str) -> Record | None:
         self._reach()

@@ -99,6 +99,21 @@ async def test_a_create_takes_one_statement_for_each_of_its_steps() -> None:
     assert re.findall(r"execute <unnamed>:\s*(\w+)", log)[-3:] == ["INSERT", "UPDATE", "UPDATE"]
 
 
+async def test_only_the_meta_is_written_without_waiting_for_the_disk_or_a_standby(own_server: PostgresServer) -> None:
+    store = PostgresStore(own_server.url, timeout=SLOW)
+    await store.start()
+    assert (await reserve(store, "k")).mine
+    own_server.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")  # no commit that waits ever returns
+    own_server.execute("SELECT pg_reload_conf()")
+    assert await store.complete("k", owner="a", meta=b"job")
+    await store.aclose()
+    impatient = PostgresStore(own_server.url, timeout=0.5)
+    await impatient.start()
+    with pytest.raises(StoreUnavailable):
+        await impatient.note("k", delivered=True)
+    await impatient.aclose()
+
+
 async def test_no_lookup_reads_the_whole_table(url: str, store: PostgresStore) -> None:
     with psycopg.connect(url, autocommit=True) as connection, connection.cursor() as cursor:
         with cursor.copy(

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from connectors._stores import Attention, Claim, State, StoreUnavailable, StoreU
 from connectors._stores.sqlite import PAGE, SqliteStore
 from connectors._stores.sqlite_batch import LIMIT, LOOKUPS
 from connectors._stores.sqlite_file import open_database
+from connectors._stores.sqlite_thread import SqliteThread
 
 pytestmark = pytest.mark.anyio
 
@@ -80,10 +82,35 @@ async def test_records_and_payloads_outlive_the_server(path: Path) -> None:
     await after.aclose()
 
 
-def test_every_commit_is_synced_to_a_write_ahead_log(path: Path) -> None:
+def test_commits_are_synced_to_a_write_ahead_log(path: Path) -> None:
     with closing(open_database(path, busy_timeout=1.0)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+async def test_every_commit_waits_for_the_disk_but_a_completes_that_is_alone(path: Path) -> None:
+    synced: list[str] = []
+
+    def traced() -> sqlite3.Connection:
+        connection = open_database(path, busy_timeout=30.0)
+        connection.set_trace_callback(
+            lambda statement: synced.append(statement) if "synchronous" in statement else None
+        )
+        return connection
+
+    store = SqliteStore(path)
+    store._changes = SqliteThread(traced, time.time, outlives=store._lookups)
+    await store.start()
+    await reserve(store)
+    await store.complete("k", owner="a", meta=b"job")
+    await store.note("k", delivered=True)
+    assert [statement.rpartition(" ")[2] for statement in synced] == ["FULL", "NORMAL", "FULL"]
+    synced.clear()
+    await reserve(store, "shared")
+    await asyncio.gather(store.complete("shared", owner="a", meta=b"job 2"), reserve(store, "another"))
+    # in one transaction, or the complete's before the other's
+    assert [statement.rpartition(" ")[2] for statement in synced][-1] == "FULL"
+    await store.aclose()
 
 
 def garbage(path: Path) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from connectors._stores.record import Attention, Record
+from connectors._stores.record import Attention, Indexed, Record
 from connectors._stores.rules import RecordStore, Rule
 from connectors._stores.store import Payload
 
@@ -41,7 +41,7 @@ class MemoryStore(RecordStore):
         wall clock's time.
         """
         self._clock = clock
-        self._records: dict[str, Record] = {}  # the one that changed longest ago comes first
+        self._records: dict[str, tuple[Record, Indexed]] = {}  # the one that changed longest ago comes first
         self._jobs: defaultdict[str, set[str]] = defaultdict(set)
         # Heaps. They may name records that have changed since, and payloads that were replaced since.
         self._waiting: dict[Attention, list[tuple[float, str]]] = {each: [] for each in Attention}
@@ -65,16 +65,19 @@ class MemoryStore(RecordStore):
     async def now(self) -> float:
         return self._now()
 
-    async def _change(self, key: str, rule: Rule[T]) -> T:
-        before = self._records.get(key)
+    async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:
+        before = self._record(key)
         after, answer = rule(before, self._now())
         if after is not before:
-            self._put(key, before, after)
+            self._put(key, after)
         return answer
 
-    def _put(self, key: str, before: Record | None, after: Record | None) -> None:
-        self._records.pop(key, None)
-        was = before.indexed() if before else None
+    def _record(self, key: str) -> Record | None:
+        kept = self._records.get(key)
+        return kept[0] if kept else None
+
+    def _put(self, key: str, after: Record | None) -> None:
+        _, was = self._records.pop(key, (None, None))
         new = after.indexed() if after else None
         if was and was.job and (new is None or new.job != was.job):
             self._jobs[was.job].discard(key)
@@ -82,17 +85,17 @@ class MemoryStore(RecordStore):
                 del self._jobs[was.job]
         if after is None or new is None:
             return
-        self._records[key] = after
+        self._records[key] = after, new
         if new.job:
             self._jobs[new.job].add(key)
         if new.attention is not Attention.NONE and (was is None or was[1:3] != new[1:3]):
             heapq.heappush(self._waiting[new.attention], (new.since, key))
 
     async def find(self, key: str) -> Record | None:
-        return self._records.get(key)
+        return self._record(key)
 
     async def find_job(self, job: str) -> Record | None:
-        found = [self._records[key] for key in self._jobs.get(job, ())]
+        found = [self._records[key][0] for key in self._jobs.get(job, ())]
         return max(found, key=lambda record: record.changed) if found else None
 
     async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:
@@ -101,8 +104,8 @@ class MemoryStore(RecordStore):
         entries = []
         while heap and heap[0][0] <= until and len(found) < limit:
             entry = heapq.heappop(heap)
-            record = self._records.get(entry[1])
-            if record is not None and record.indexed()[1:3] == (attention, entry[0]) and entry[1] not in found:
+            record, indexed = self._records.get(entry[1], (None, None))
+            if record and indexed and indexed[1:3] == (attention, entry[0]) and entry[1] not in found:
                 found[entry[1]] = record
                 entries.append(entry)
         for entry in entries:
@@ -110,7 +113,7 @@ class MemoryStore(RecordStore):
         return list(found.values())
 
     async def records(self) -> AsyncIterator[Record]:
-        for record in list(self._records.values()):
+        for record, _ in list(self._records.values()):
             if record.tracked:
                 yield record
 
@@ -128,7 +131,7 @@ class MemoryStore(RecordStore):
         forgotten = self._expire_payloads(now, limit)
         aged = list(islice(self._aged(now, older_than), limit - forgotten))
         for record in aged:
-            self._put(record.key, record, None)
+            self._put(record.key, None)
         return forgotten + len(aged)
 
     def _expire_payloads(self, now: float, limit: int) -> int:
@@ -141,7 +144,7 @@ class MemoryStore(RecordStore):
         return forgotten
 
     def _aged(self, now: float, older_than: float) -> Iterator[Record]:
-        for record in self._records.values():
+        for record, _ in self._records.values():
             if record.changed > now - older_than:
                 return
             if record.lease_until <= now:

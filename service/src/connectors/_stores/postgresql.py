@@ -54,7 +54,8 @@ class PostgresStore(RecordStore):
     """Each method is one statement, or a few that each stand alone; a record changes only from the very text that the
     change was worked out from.
 
-    What was answered is as safe as the server's ``synchronous_commit`` makes it. Times are the server's clock.
+    What was answered is as safe as the server's ``synchronous_commit`` makes it, but for the very last metas, whose
+    keys are RESERVED again where the server's machine loses power. Times are the server's clock.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] | None = None, timeout: float = 2.0) -> None:
@@ -113,10 +114,10 @@ class PostgresStore(RecordStore):
     async def _ask(self, statement: str, *values: Value) -> list[Row]:
         return await self._pool.run(lambda link: link.ask(statement, *values))
 
-    async def _change(self, key: str, rule: Rule[T]) -> T:
-        return await self._pool.run(lambda link: self._change_on(link, key, rule))
+    async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:
+        return await self._pool.run(lambda link: self._change_on(link, key, rule, synced))
 
-    async def _change_on(self, link: Link, key: str, rule: Rule[T]) -> T:
+    async def _change_on(self, link: Link, key: str, rule: Rule[T], synced: bool) -> T:
         """At first the change is worked out from what is remembered of the key (where that is nothing: that it is new)
         and of the server's clock. The statement that writes it holds both against the truth, so that the steps of a
         create take one round trip each; where either is wrong, nothing is written and the truth is read.
@@ -132,7 +133,7 @@ class PostgresStore(RecordStore):
             after, answer = rule(before, now)
             if after is not before:
                 new = _Seen(encode_record(after), after) if after is not None else None
-                if await self._write(link, key, seen, new, guess):
+                if await self._write(link, key, seen, new, guess=guess, synced=synced):
                     self._remember(key, new)
                     return answer
                 tries += 1
@@ -148,12 +149,15 @@ class PostgresStore(RecordStore):
         now = self._learn(clock, sent)
         return (None if doc is None else _Seen(doc.decode(), decode_record(doc))), now
 
-    async def _write(self, link: Link, key: str, old: _Seen | None, new: _Seen | None, guess: float | None) -> bool:
+    async def _write(
+        self, link: Link, key: str, old: _Seen | None, new: _Seen | None, *, guess: float | None, synced: bool
+    ) -> bool:
         """Whether the record still was ``old``, and is ``new`` now.
 
         :param guess: the time that the change was worked out with, unless the server told it.
         """
-        statement, columns = (sql.DELETE if new is None else sql.UPDATE if old else sql.INSERT), _columns(new)
+        update = sql.UPDATE if synced else sql.UPDATE_UNSYNCED
+        statement, columns = (sql.DELETE if new is None else update if old else sql.INSERT), _columns(new)
         was = [old.doc] if old else []
         sent = asyncio.get_running_loop().time()
         try:

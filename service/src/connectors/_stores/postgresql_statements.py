@@ -19,6 +19,7 @@ __all__ = [
     "READ",
     "SAVE",
     "UPDATE",
+    "UPDATE_UNSYNCED",
     "WAITING",
 ]
 
@@ -46,8 +47,11 @@ UPDATE = _with_clock("""
     UPDATE connectors_records
     SET doc = $4, job = $5, attention = $6, since = $7::float8, changed = $8::float8, lease_until = $9::float8,
         tracked = $10::boolean
-    WHERE key = $2 AND doc = $11 AND IN_TIME RETURNING CLOCK
-""")
+    WHERE key = $2 AND doc = $11 AND IN_TIME RETURNING CLOCK""")
+
+UPDATE_UNSYNCED = f"{UPDATE}, set_config('synchronous_commit', 'off', true)"
+"""The same, with a commit that does not wait for the disk; the log is one, so that the next sync is this commit's too
+(https://www.postgresql.org/docs/current/wal-async-commit.html)."""
 
 DELETE = _with_clock("DELETE FROM connectors_records WHERE key = $2 AND doc = $4 AND IN_TIME RETURNING CLOCK")
 

@@ -151,13 +151,10 @@ class Record:
     def indexed(self) -> Indexed:
         """What a store looks it up by."""
         attention = self.attention()
-        match attention:
-            case Attention.DELETE:
-                since = self.delete_at
-            case Attention.IDLE:
-                since = max(self.polled_at, self.done_at)
-            case _:
-                since = self.changed
+        if attention is Attention.IDLE:
+            since = max(self.polled_at, self.done_at)
+        else:
+            since = self.delete_at if attention is Attention.DELETE else self.changed
         return Indexed("" if self.adopted_by else self.job, attention, since, self.changed)
 
 

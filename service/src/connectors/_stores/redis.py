@@ -89,7 +89,8 @@ class RedisStore(RecordStore):
         [time] = await talk.ask(("TIME",))
         return _seconds(time)
 
-    async def _change(self, key: str, rule: Rule[T]) -> T:
+    async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:
+        # Redis syncs each of its writes, or none: by its own configuration
         async with self._connections.open(alone=key) as talk:
             for tries in count():  # until the conversation's time is over
                 text, now = await self._read(talk, key)

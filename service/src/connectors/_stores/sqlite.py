@@ -60,7 +60,8 @@ def default_path() -> Path:
 class SqliteStore(RecordStore):
     """On a local disk: SQLite's WAL mode does not work over a network file system.
 
-    What was answered is on the disk: it outlives a killed process and a power cut. Times are the machine's clock, which
+    What was answered outlives a killed process; a power cut too, but for the very last metas, whose keys are then
+    RESERVED again. Times are the machine's clock, which
     all servers that can share the file have in common; where it is set back, leases last longer by as much.
 
     Changes and lookups have a thread and a connection each, so that a lookup waits neither for a full batch of changes
@@ -90,8 +91,9 @@ class SqliteStore(RecordStore):
         await self._lookups.aclose()
         await self._changes.aclose()
 
-    async def _change(self, key: str, rule: Rule[T]) -> T:
-        return await self._changes.run(Work(lambda batch: batch.change(key, rule), key, reads_record=True, writes=True))
+    async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:
+        work = Work(lambda batch: batch.change(key, rule), key, reads_record=True, writes=True, synced=synced)
+        return await self._changes.run(work)
 
     def _thread_for(self, key: str) -> SqliteThread:
         return self._changes if self._changes.is_changing(key) else self._lookups

@@ -84,6 +84,8 @@ class Work(Generic[T]):
     reads_record: bool = False
     """Whether it needs the key's record."""
     writes: bool = False
+    synced: bool = True
+    """Whether what it writes must be on the disk before it is answered."""
     alone: bool = False
     """It changes more than what it names, so it has a transaction of its own."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from connectors._stores.sqlite_schema import MIGRATIONS, is_usable, migrate, schema_of
 from connectors._stores.store import StoreUnavailable, StoreUnfit
 
-__all__ = ["open_database"]
+__all__ = ["open_database", "sync_commits"]
 
 APPLICATION_ID = 0x436E6374
 """Marks the file as ours (https://www.sqlite.org/pragma.html#pragma_application_id): "Cnct" in ASCII."""
@@ -95,9 +95,7 @@ def _connect(path: Path, busy_timeout: float, lookups_only: bool) -> sqlite3.Con
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise StoreUnfit(f"the SQLite store {path} cannot be shared on this file system: it must be a local disk's")
-        # A reservation must be on the disk before the platform hears of it, or a power cut makes a second job.
-        # NORMAL would survive a killed process but not that. One sync serves all that commit together.
-        connection.execute("PRAGMA synchronous = FULL")
+        sync_commits(connection, True)
         connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
         _migrate(connection, path)
         connection.execute(f"PRAGMA query_only = {lookups_only:d}")
@@ -105,6 +103,16 @@ def _connect(path: Path, busy_timeout: float, lookups_only: bool) -> sqlite3.Con
         connection.close()
         raise
     return connection
+
+
+def sync_commits(connection: sqlite3.Connection, synced: bool) -> None:
+    """Whether a commit waits for the disk, until the next call of this.
+
+    A reservation must be on the disk before the platform hears of it, or a power cut makes a second job. What is not
+    synced survives a killed process but not that; the log is one file, so that the next sync is that commit's too
+    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    """
+    connection.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> int:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from connectors._stores.sqlite_batch import LIMIT, Batch, Work
+from connectors._stores.sqlite_file import sync_commits
 from connectors._stores.store import StoreUnavailable
 
 __all__ = ["SqliteThread"]
@@ -180,6 +181,7 @@ class SqliteThread:
         # statement each, which is a transaction by itself.
         writes = any(pending.work.writes for pending in batch)
         if writes:
+            sync_commits(connection, any(pending.work.writes and pending.work.synced for pending in batch))
             connection.execute("BEGIN IMMEDIATE")
         keys = [pending.work.key for pending in batch if pending.work.key is not None and pending.work.reads_record]
         view = Batch(connection, keys, self._clock())
