@@ -143,6 +143,7 @@ class Bench:
     echo: Echo = field(default_factory=Echo)
     store: Store = field(default_factory=MemoryStore)
     events: list[CallEvent] = field(default_factory=list)
+    used: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     options: EngineOptions = field(default_factory=EngineOptions)
     extra: tuple[Any, ...] = ()
 
@@ -169,6 +170,7 @@ class Bench:
                 JsonForms(),
                 options=replace(self.options, **options),
                 observers=[self.events.append],
+                meters=[lambda task_type, usage: self.used.append((task_type, dict(usage)))],
                 secret_sources=[RequestSecrets({"token": "fake-token-0123456789"})],
             ) as engine,
         ):

@@ -98,6 +98,24 @@ def test_states_that_a_connector_does_not_know_are_counted_by_task_type_alone() 
     assert value(metrics, "flyte_connector_unknown_states_total", task_type="acme") == 3
 
 
+def test_what_was_used_is_counted_by_task_type_and_unit() -> None:
+    metrics, name = Metrics(version="1"), "flyte_connector_usage_total"
+    metrics.used("acme", {"input_tokens": 12, "seconds": 0.5})
+    metrics.used("acme", {"input_tokens": 30})
+    metrics.used("other", {"input_tokens": 1})
+    assert value(metrics, name, task_type="acme", unit="input_tokens") == 42
+    assert value(metrics, name, task_type="acme", unit="seconds") == 0.5
+    assert value(metrics, name, task_type="other", unit="input_tokens") == 1
+
+
+def test_a_connector_that_makes_up_units_makes_no_more_than_twenty_series() -> None:
+    metrics, name = Metrics(version="1"), "flyte_connector_usage_total"
+    for number in range(100):
+        metrics.used("acme", {f"unit_{number}": 1})
+    assert sum(found[0] == name for found in scrape(metrics)) == 21
+    assert value(metrics, name, task_type="acme", unit="other") == 80
+
+
 def test_callers_cannot_make_up_methods() -> None:
     metrics = Metrics(version="1")
     metrics.methods = {"/a.B/C"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +19,7 @@ __all__ = ["Context", "Protocol"]
 
 T = TypeVar("T")
 _LONGEST_STATE = 80
+_UNIT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 Protocol = Literal["flyte1", "flyte2", "local"]
 
 
@@ -60,6 +62,8 @@ class Context:
         self.logger = logger or logging.getLogger("connectors.plugin")
         self.unknown_states: set[str] = set()
         """What :meth:`unknown_state` was told in this call."""
+        self.usage: dict[str, float] = {}
+        """What :meth:`used` was told in this call: an amount by unit."""
         self._inputs = inputs
         self._loop = asyncio.get_running_loop()
 
@@ -76,6 +80,22 @@ class Context:
         is counted, and logged once.
         """
         self.unknown_states.add(state[:_LONGEST_STATE])
+
+    def used(self, unit: str, amount: float) -> None:
+        """Tell what the platform charged for: tokens, bytes, credits. It is counted by task type and unit.
+
+        What ``create`` and ``do`` tell is counted at once, of every try that tells. In ``get``, tell what the job used in
+        all, each time: it is counted when the job's end is delivered.
+
+        :param unit: one of a few names of the connector's own, in lower case, of up to 40 letters, digits and ``_``; it
+            is a metric's label, so never make it from a task or an answer. :param amount: 0 or more.
+        :raises ValueError: it is no such name, or no such amount.
+        """
+        if not _UNIT.fullmatch(unit):
+            raise ValueError(f"{unit[:_LONGEST_STATE]!r} cannot be a unit: lower-case letters, digits and '_' only")
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"{amount} {unit} cannot have been used")
+        self.usage[unit] = self.usage.get(unit, 0) + amount
 
     def may_adopt(self, created: datetime | None) -> bool:
         """Whether ``create`` is to return the job that it found on the platform under :attr:`idempotency_key`. The job

@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup
 from connectors._engine.admission import Admission
 from connectors._engine.creates import Created, Creates
 from connectors._engine.deletions import Deletions
-from connectors._engine.events import Observer
+from connectors._engine.events import Meter, Observer
 from connectors._engine.fingerprint import fingerprint as fingerprint_of_request
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
@@ -71,6 +71,7 @@ class Engine:
         *,
         options: EngineOptions | None = None,
         observers: Sequence[Observer] = (),
+        meters: Sequence[Meter] = (),
         secret_sources: Sequence[SecretSource] | None = None,
     ) -> None:
         self.registry = registry
@@ -78,13 +79,13 @@ class Engine:
         self._forms = forms
         self._options = options or EngineOptions()
         sources = (EnvironmentSecrets(), FileSecrets()) if secret_sources is None else secret_sources
-        self._invoker = Invoker(self._options, http, sources)
+        self._recorder = Recorder(observers, frozenset(item.category.name for item in registry), meters)
+        self._invoker = Invoker(self._options, http, sources, used=self._recorder.used)
         self._admission = Admission(self._options)
         self._shield = Shield()
         self._marks = Marks(store)
         self._calls = JobCalls(self._admission, self._invoker)
         self._deletions = Deletions(store, self._calls, self._shield)
-        self._recorder = Recorder(observers, frozenset(item.category.name for item in registry))
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup
         self._creates: Creates

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from connectors.context import Protocol
 from connectors.models import Phase, TaskExecutionId
 
-__all__ = ["CallEvent", "Observer", "Operation"]
+__all__ = ["CallEvent", "Meter", "Observer", "Operation"]
 
 Operation = str
 """create, get, delete, do, get_logs, get_metrics, or a rejected request's method. What a server does of its own accord:
@@ -56,3 +56,7 @@ class CallEvent:
 
 
 Observer = Callable[[CallEvent], None]
+
+Meter = Callable[[str, Mapping[str, float]], None]
+"""Told of what a task type's calls used on its platform, by unit. It is apart from the calls' events: a create or a
+``do`` goes on, and is paid for, when no call waits for it any more."""

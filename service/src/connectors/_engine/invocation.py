@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from connectors._engine.blocking import BlockingPools
+from connectors._engine.events import Meter
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
 from connectors._engine.requests import Caller
@@ -30,13 +31,21 @@ _PASSING_FOR_A_POLL = (Unauthenticated, PermissionDenied)
 _Outcome = tuple[Any, BaseException | None]
 
 
+def _unmetered(task_type: str, usage: Mapping[str, float]) -> None:
+    """Counts nothing."""
+
+
 class Invoker:
     """Calls connectors' methods."""
 
-    def __init__(self, options: EngineOptions, http: HttpClient, sources: Sequence[SecretSource]) -> None:
+    def __init__(
+        self, options: EngineOptions, http: HttpClient, sources: Sequence[SecretSource], used: Meter = _unmetered
+    ) -> None:
+        """:param used: told of what calls used on the platform; not of polls, which tell of a job again and again."""
         self._options = options
         self._http = http
         self._sources = tuple(sources)
+        self._used = used
         self._running: set[asyncio.Task[_Outcome]] = set()
         self._budgets: dict[str, RetryBudget] = {}
         self._pools = BlockingPools(lambda task_type: options.limits_for(task_type).threads)
@@ -104,17 +113,21 @@ class Invoker:
                 last.retry_denied = not allowed
             return allowed
 
-        return await retrying(
-            once,
-            attempts=limits.attempts,
-            until=retry_until,
-            initial=self._options.retry_initial,
-            longest=self._options.retry_max,
-            # a create that fails costs its user a retry of the task's; another poll comes by itself
-            to_the_end=operation == "create",
-            also=_PASSING_FOR_A_POLL if operation == "get" else (),
-            may_retry=may_retry,
-        )
+        try:
+            return await retrying(
+                once,
+                attempts=limits.attempts,
+                until=retry_until,
+                initial=self._options.retry_initial,
+                longest=self._options.retry_max,
+                # a create that fails costs its user a retry of the task's; another poll comes by itself
+                to_the_end=operation == "create",
+                also=_PASSING_FOR_A_POLL if operation == "get" else (),
+                may_retry=may_retry,
+            )
+        finally:
+            if operation != "get":
+                self._used(registered.category.name, ctx.usage)
 
     async def _once(
         self, registered: Registered, operation: str, ctx: Context, args: tuple[Any, ...], options: dict[str, Any]

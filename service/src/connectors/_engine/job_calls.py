@@ -10,6 +10,7 @@ from connectors._engine.recorder import Call
 from connectors._engine.requests import JobRequest
 from connectors._registry import Registered
 from connectors.connector import AsyncConnectorBase, ResourceMeta
+from connectors.errors import ConnectorError
 
 __all__ = ["JobCalls", "decode_meta"]
 
@@ -39,12 +40,19 @@ class JobCalls:
         """
         with await self._admission.enter(request.category.name, until=until):
             ctx = self._invoker.context(registered, request.caller, deadline=until, output_prefix=request.output_prefix)
+
+            def on_attempt(error: ConnectorError | None) -> None:
+                if error is not None:
+                    ctx.usage.clear()  # the next try tells it again
+                call.on_attempt(error)
+
             try:
                 return await self._invoker.call(
-                    registered, operation, ctx, job, retry_until=lambda: until, on_attempt=call.on_attempt, **options
+                    registered, operation, ctx, job, retry_until=lambda: until, on_attempt=on_attempt, **options
                 )
             finally:
                 call.unknown_states = tuple(sorted(ctx.unknown_states))
+                call.usage = ctx.usage
 
 
 def decode_meta(registered: Registered, meta: bytes) -> ResourceMeta:

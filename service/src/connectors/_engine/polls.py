@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -25,7 +26,7 @@ from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import AdmissionRefused
 from connectors._engine.recorder import Call, Recorder
 from connectors._engine.redaction import presentable
-from connectors._engine.requests import Caller, JobRequest, StoredForms
+from connectors._engine.requests import JobRequest, StoredForms
 from connectors._engine.shared_polls import PlatformAnswer, SharedPoll, SharedPolls, worth_asking_again
 from connectors._engine.shield import Shield
 from connectors._registry import Registered
@@ -99,7 +100,7 @@ class Polls:
             await self._give_up(registered, request, job, name, resource, until=until)
             resource = self._shield.terminal(request.category, request.meta) or resource
         if resource.phase.is_terminal:
-            self._when_answered(request.caller, key, name, resource.phase)
+            self._when_answered(request, key, name, resource.phase, call.usage)
         return resource
 
     async def aclose(self) -> None:
@@ -125,6 +126,7 @@ class Polls:
                     call.repeated = not is_own
                     if is_own:
                         call.attempts, call.unknown_states = poll.call.attempts, poll.call.unknown_states
+                        call.usage = poll.call.usage
             if is_own or not worth_asking_again(poll, answer, until=until):
                 return record, answer
 
@@ -238,12 +240,16 @@ class Polls:
                 self._keys.popitem(last=False)
         return key
 
-    def _when_answered(self, caller: Caller, key: str, name: str, phase: Phase) -> None:
-        """Have the job's end written down once the backend has it."""
+    def _when_answered(
+        self, request: JobRequest, key: str, name: str, phase: Phase, usage: Mapping[str, float]
+    ) -> None:
+        """Have the job's end written down, and what it used counted, once the backend has it."""
+        caller = request.caller
 
         def answered(delivered: bool) -> None:
             if not delivered:
                 return
+            self._recorder.used(request.category.name, usage)
             if key:
                 self._marks.note(key, terminal=phase.name)
             else:

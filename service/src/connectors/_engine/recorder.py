@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from connectors._engine.events import CallEvent, Observer, Operation
+from connectors._engine.events import CallEvent, Meter, Observer, Operation
 from connectors._engine.invocation import now
 from connectors._engine.outcome import ConnectorBug, bug, status_of
 from connectors._engine.redaction import presentable
@@ -31,6 +31,8 @@ class Call:
     mismatch: bool = False
     phase: Phase | None = None
     unknown_states: tuple[str, ...] = ()
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What a poll was told that the job used, by unit."""
     hidden: ConnectorError | None = None
     """The fault that the shield hid."""
 
@@ -42,8 +44,9 @@ class Call:
 class Recorder:
     """Makes the events and hands them to the observers."""
 
-    def __init__(self, observers: Sequence[Observer], known: Set[str]) -> None:
+    def __init__(self, observers: Sequence[Observer], known: Set[str], meters: Sequence[Meter] = ()) -> None:
         self._observers = tuple(observers)
+        self._meters = tuple(meters)
         self._known = known
         self.in_flight: Counter[tuple[str, str]] = Counter()
         """Calls under way, by task type and operation."""
@@ -102,6 +105,14 @@ class Recorder:
                     execution=execution,
                 )
             )
+
+    def used(self, task_type: str, usage: Mapping[str, float]) -> None:
+        """Have it counted what a served task type used on its platform, by unit."""
+        for meter in self._meters if usage else ():
+            try:
+                meter(task_type, usage)
+            except Exception:
+                log.exception("a meter of usage failed")
 
     def _tell(self, event: CallEvent) -> None:
         for observer in self._observers:

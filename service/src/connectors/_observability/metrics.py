@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Metrics"]
 
+_MOST_UNITS = 20
 InFlight = Callable[[], Mapping[tuple[str, str], int]]
 
 
@@ -72,6 +73,10 @@ class Metrics:
         self._unknown_states = self._counter(
             "unknown_states", "States of a platform's that its connector did not know, at each poll.", ["task_type"]
         )
+        self._usage = self._counter(
+            "usage", "What connectors say that their platforms charge for, such as tokens.", ("task_type", "unit")
+        )
+        self._units: dict[str, set[str]] = {}
         self._rejected = self._counter(
             "rejected", "Calls that never reached a connector's code: refused by the transport.", ("method", "reason")
         )
@@ -116,6 +121,14 @@ class Metrics:
             self._retries.labels(*call).inc(event.attempts - 1)
         if event.retry_denied and not event.repeated:
             self._retries_denied.labels(event.task_type).inc()
+
+    def used(self, task_type: str, usage: Mapping[str, float]) -> None:
+        """Count what a task type's calls used, by unit. Units past the 20th of a task type are counted as ``other``."""
+        known = self._units.setdefault(task_type, set())
+        for unit, amount in usage.items():
+            if len(known) < _MOST_UNITS:
+                known.add(unit)
+            self._usage.labels(task_type, unit if unit in known else "other").inc(amount)
 
     def rejected(self, method: str, reason: str) -> None:
         """Count a call that the transport refused.

@@ -97,6 +97,7 @@ class Server:
                 MessageForms(),
                 options=settings.engine_options(),
                 observers=(self._metrics.observe, log_call, UnknownStateLog()),
+                meters=(self._metrics.used,),
             )
         )
         self._metrics.show_in_flight(lambda: self._engine.in_flight)
