@@ -29,6 +29,7 @@ from typing import IO
 
 __all__ = [
     "CRUCIBLE",
+    "LLMOCK",
     "LOCAL_BIGQUERY",
     "Emulator",
     "EmulatorError",
@@ -315,3 +316,20 @@ LOCAL_BIGQUERY = Recipe(
     prepare="import duckdb_extensions as d; [d.import_extension(name) for name in ('icu', 'spatial', 'ducklake')]",
 )
 """A larger BigQuery: query parameters, running jobs, cancelling, dry runs."""
+
+
+def _llmock(port: int, data: Path) -> list[str]:
+    return ["llmock", "serve", "--host", "127.0.0.1", "--port", str(port)]
+
+
+_LLMOCK_PACKAGES = """
+    annotated-doc==0.0.7 annotated-types==0.8.0 anyio==4.16.0 certifi==2026.10.18 click==8.5.1
+    fastapi==0.165.0 h11==0.16.0 httpcore==1.0.9 httptools==0.9.0 httpx==0.28.1 idna==3.20
+    llmock==0.2.2 markdown-it-py==4.3.0 mdurl==0.1.2 opentelemetry-api==1.45.2 pydantic==2.14.3
+    pydantic_core==2.50.4 Pygments==2.21.0 python-dotenv==1.2.4 python-multipart==0.0.34
+    PyYAML==6.0.3 rich==15.0.0 shellingham==1.5.4 starlette==1.10.0 typer==0.29.2
+    typing-inspection==0.4.5 typing_extensions==4.16.0 uvicorn==0.54.0 uvloop==0.23.0
+    watchfiles==1.3.0 websockets==17.4
+"""
+LLMOCK = Recipe(name="llmock", requirements=tuple(_LLMOCK_PACKAGES.split()), command=_llmock)
+"""An OpenAI: chat, embeddings, files and batches, scripted faults, and a verdict on how its client took them."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.emulators import CRUCIBLE, LOCAL_BIGQUERY, EmulatorUnavailable, Recipe, running
+from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, EmulatorUnavailable, Recipe, running
 
-__all__ = ["crucible_url", "local_bigquery_url"]
+__all__ = ["crucible_url", "llmock_url", "local_bigquery_url"]
 
 
 def _url(recipe: Recipe) -> Iterator[str]:
@@ -32,3 +32,9 @@ def crucible_url() -> Iterator[str]:
 def local_bigquery_url() -> Iterator[str]:
     """A larger BigQuery; it needs Python 3.13."""
     yield from _url(LOCAL_BIGQUERY)
+
+
+@pytest.fixture(scope="session")
+def llmock_url() -> Iterator[str]:
+    """An OpenAI. Its journal and its scenarios are one for all: whoever scripts faults resets it first."""
+    yield from _url(LLMOCK)
