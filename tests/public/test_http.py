@@ -188,3 +188,32 @@ def test_a_status_carries_its_retry_after() -> None:
 )
 def test_retry_after_is_read_in_both_forms(value: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(value, now=datetime(2026, 11, 1, 10, tzinfo=UTC)) == seconds
+
+
+async def test_an_address_that_is_not_admitted_gets_no_request() -> None:
+    asked: list[str] = []
+    requests: list[str] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        requests.append(request.path)
+        return web.Response()
+
+    def admits(address: str) -> bool:
+        asked.append(address)
+        return False
+
+    async with serving(handler) as url, HttpClient(admits=admits) as client:
+        for host in ("127.0.0.1", "localhost"):
+            with pytest.raises(PermissionDenied, match=host):
+                await client.request("GET", url.replace("127.0.0.1", host))
+    assert requests == []
+    assert "127.0.0.1" in asked
+
+
+async def test_an_address_that_is_admitted_is_connected_to_by_name_and_by_number() -> None:
+    async with (
+        serving(answering(web.Response())) as url,
+        HttpClient(admits=lambda address: address == "127.0.0.1") as client,
+    ):
+        for host in ("127.0.0.1", "localhost"):
+            assert (await client.request("GET", url.replace("127.0.0.1", host))).status == 200
