@@ -54,7 +54,10 @@ class Opened:
     store: Store
 
     def load(self, records: Sequence[Record]) -> None:
-        """Write new records, fast, and not safe from a crash."""
+        """Write new records, fast, and not safe from a crash.
+
+        :raises NotImplementedError: the store is not one to be filled (:attr:`Place.is_filled`).
+        """
         raise NotImplementedError
 
     def settle(self) -> None:

@@ -200,6 +200,19 @@ async def test_a_deletion_that_was_put_off_is_carried_out_before_the_new_run_has
     assert platform.cancelled == [name_of(first)]
 
 
+async def test_so_is_one_of_a_later_attempt_of_the_run_before(bench: Bench, platform: Platform) -> None:
+    others: list[list[str]] = []
+    async with bench.engine() as engine:
+        await end_and_deliver(bench, platform, await create(engine), Phase.FAILED)
+        second = await create(engine, "s3://b/run/n0/1")
+        await bench.store.want_deletion(platform.jobs[1].key, reason="put off")
+        await anyio.sleep(RERUN_AFTER + 1)
+        platform.on_submit = lambda job: others.append([name for name in platform.running if name != job.name])
+        await create(engine)
+    assert others == [[]]
+    assert platform.cancelled == [name_of(second)]
+
+
 async def test_no_new_run_begins_while_the_old_one_cannot_be_cancelled(bench: Bench, platform: Platform) -> None:
     async with bench.engine() as engine:
         await create(engine)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from connectors._stores import Attention, Claim, Deletion, Delivery, Record, State, Store, job_of
+from connectors._stores.rules import CLAIMED
 from tests.stores.conftest import Clock, Servers
 from tests.stores.steps import LEASE, LONG, SUBJECT, found, make_job, make_unknown, put, reserve, state
 
@@ -313,6 +314,15 @@ async def test_a_deletion_that_was_wanted_before_there_was_a_job_is_due_once_the
     record = await found(servers.first)
     assert (record.deletion, record.delete_at, record.set_aside) == (Deletion.WANTED, servers.clock.now, False)
     assert await servers.first.waiting(Attention.DELETE, older_than=0) == [record]
+
+
+async def test_a_job_that_a_person_claimed_before_it_was_there_is_not_deleted(servers: Servers) -> None:
+    await reserve(servers.first)
+    await servers.first.want_deletion("k", reason="aborted")
+    await servers.second.set_aside("k", reason=f"{CLAIMED}: mine")
+    await servers.first.complete("k", owner="a", meta=b"job")
+    assert await servers.second.claim_deletion("k", hold=LEASE) is None
+    assert (await found(servers.second)).set_aside
 
 
 async def test_a_completion_writes_the_fingerprint_where_there_is_none(store: Store) -> None:

@@ -89,13 +89,23 @@ async def test_a_report_of_a_job_that_was_not_lost_stands_whoever_asks_again(ser
     assert await reserve(servers.second, owner="b") == Claim(before, mine=False)
 
 
-@pytest.mark.parametrize("deleted", [True, False])
-async def test_that_a_deletion_was_given_up_stands_whoever_asks_again(servers: Servers, deleted: bool) -> None:
+async def test_what_was_deleted_under_a_key_says_nothing_of_the_job_that_is_made_under_it_now(servers: Servers) -> None:
+    await make_unknown(servers.first)
+    await servers.first.want_deletion("k", reason="aborted")
+    await servers.first.note_deleted("k")
+    await reserve(servers.second, owner="b")
+    await servers.second.complete("k", owner="b", meta=b"job")
+    record = await found(servers.first)
+    assert (record.deletion, record.set_aside, record.reason) == (Deletion.NONE, False, "")
+    assert record.attention() is Attention.IDLE
+    assert await servers.first.want_deletion("k", reason="aborted again")
+    assert await servers.second.claim_deletion("k", hold=LEASE) is not None
+
+
+async def test_that_a_deletion_was_given_up_stands_whoever_asks_again(servers: Servers) -> None:
     await make_unknown(servers.first)
     await servers.first.want_deletion("k", reason="aborted")
     before = await reported(servers.first, "given up")
-    if deleted:
-        await servers.first.note_deleted("k")
     record = (await reserve(servers.second, owner="b")).record
     assert (record.set_aside, record.reason) == (before.set_aside, before.reason)
 

@@ -122,7 +122,7 @@ class Model:
         record.state, record.meta, record.lease = "done", meta, 0.0
         record.job = job_of("t", 0, meta) if record.tracked else ""
         record.done = record.changed = self.clock.now
-        if record.to_delete is not None:
+        if record.to_delete is not None and not (record.aside and record.reason.startswith(CLAIMED)):
             record.to_delete, record.aside = self.clock.now, False
 
     def note(self, record: Expected, delivered: bool | None, polled: bool, terminal: str) -> bool:
@@ -242,6 +242,8 @@ class StoreMachine(RuleBasedStateMachine):
         again = not over and before.state == "done" and before.arrived is False and before.asked is None
         if mine:
             before.state, before.owner, before.lease = "reserved", owner, now + lease
+            if before.deleted:
+                before.deleted, before.tries, before.reason = False, 0, before.reason if before.aside else ""
         if again:
             before.arrived = None
         if mine or again:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from connectors._engine.requests import CreateRequest
@@ -15,7 +15,7 @@ __all__ = ["Run", "run_of", "subject_of"]
 _NAMESPACE = uuid.UUID("6f0b1d0e-9d1b-5c36-8a55-0c3d1a3d5a11")
 _ATTEMPT = re.compile(r"(.*/)([0-9]{1,6})(/?)", re.DOTALL)
 _FIRST_ATTEMPT = {"flyte1": 0, "flyte2": 1}
-_LOOK_BACK = 10  # attempts; a task with more retries than that has had its earlier ones looked after by those between
+_LOOK = 10  # attempts; a task with more retries than that has had its earlier ones looked after by those between
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,17 @@ class Run:
 
     def earlier(self) -> Iterator[Run]:
         """The attempts before this one, the latest first; ten at the most."""
+        yield from self._attempts(range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK) - 1, -1))
+
+    def later(self) -> Iterator[Run]:
+        """The attempts after this one, the next first; ten."""
+        yield from self._attempts(range(self.attempt + 1, self.attempt + 1 + _LOOK))
+
+    def _attempts(self, attempts: Iterable[int]) -> Iterator[Run]:
         found = _ATTEMPT.fullmatch(self.output_prefix)
         if self.identity is None or found is None:
             return
-        for attempt in range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK_BACK) - 1, -1):
+        for attempt in attempts:
             yield self._at(f"{found[1]}{attempt}{found[3]}")
 
     def _at(self, prefix: str) -> Run:

@@ -133,13 +133,18 @@ class Predecessors:
         raise Unavailable("the attempt before changes all the time; send the same request again")
 
     async def end(self, flight: Flight[Any], work: Work, before: Record) -> None:
-        """See to it that the job of the run before, of the same name, does not run on: its deletion may have been put
-        off.
+        """See to it that no job of the run before, of the same name, runs on whose deletion was put off: neither this
+        attempt's nor a later one's.
 
         :raises ConnectorError: it cannot be cancelled now; no job was made.
         """
-        if before.state is State.DONE and before.deletion is Deletion.WANTED:
-            await self._cancel(flight, work, before)
+        left: list[Record | None] = [before]
+        for run in work.run.later() if work.run is not None else ():
+            record = await self._store.find(run.key)
+            left.append(await self._store.find(run.key_of(record.latest)) if record and record.latest else record)
+        for record in left:
+            if record is not None and record.state is State.DONE and record.deletion is Deletion.WANTED:
+                await self._cancel(flight, work, record)
 
     async def _cancel(self, flight: Flight[Any], work: Work, record: Record) -> None:
         await self._store.want_deletion(record.key, reason=_ABANDONED)

@@ -58,7 +58,11 @@ def _reserve(
     if held:
         return record, Claim(record, mine=False)
     taken = record.but(state=State.RESERVED, owner=new.owner, lease_until=now + lease, changed=now)
-    return _watched_again(taken), Claim(_watched_again(taken), mine=True, looked_for=True)
+    if record.deletion is Deletion.DONE:  # it was of what the key had then
+        why = record.reason if record.set_aside else ""
+        taken = taken.but(deletion=Deletion.NONE, delete_tries=0, reason=why)
+    taken = _watched_again(taken)
+    return taken, Claim(taken, mine=True, looked_for=True)
 
 
 def _asked_again(record: Record, now: float) -> Record:
@@ -92,7 +96,8 @@ def _complete(
 
 
 def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
-    if record.deletion is Deletion.WANTED:  # asked for while there was nothing to cancel yet
+    claimed = record.set_aside and record.reason.startswith(CLAIMED)
+    if record.deletion is Deletion.WANTED and not claimed:  # asked for while there was nothing to cancel yet
         record = record.but(delete_at=now, set_aside=False)
     return record.but(
         state=State.DONE,
