@@ -211,9 +211,9 @@ async def test_an_address_that_is_not_admitted_gets_no_request() -> None:
 
 
 async def test_an_address_that_is_admitted_is_connected_to_by_name_and_by_number() -> None:
-    async with (
-        serving(answering(web.Response())) as url,
-        HttpClient(admits=lambda address: address == "127.0.0.1") as client,
-    ):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response()
+
+    async with serving(handler) as url, HttpClient(admits=lambda address: address == "127.0.0.1") as client:
         for host in ("127.0.0.1", "localhost"):
             assert (await client.request("GET", url.replace("127.0.0.1", host))).status == 200
