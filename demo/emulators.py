@@ -31,6 +31,7 @@ __all__ = [
     "CRUCIBLE",
     "LLMOCK",
     "LOCAL_BIGQUERY",
+    "MINILAKE",
     "Emulator",
     "EmulatorError",
     "EmulatorUnavailable",
@@ -333,3 +334,23 @@ _LLMOCK_PACKAGES = """
 """
 LLMOCK = Recipe(name="llmock", requirements=tuple(_LLMOCK_PACKAGES.split()), command=_llmock)
 """An OpenAI: chat, embeddings, files and batches, scripted faults, and a verdict on how its client took them."""
+
+
+def _minilake(port: int, data: Path) -> list[str]:
+    settings = f"MINILAKE_JOB_EXECUTOR='subprocess', MINILAKE_NOTEBOOK='0', MINILAKE_DATA_DIR={str(data)!r}"
+    start = f"import os; os.environ.update({settings}); from minilake.cli import main; main()"
+    return ["python", "-c", start, "--host", "127.0.0.1", "--port", str(port)]
+
+
+_MINILAKE_PACKAGES = """
+    aiofiles==25.1.0 annotated-doc==0.0.7 annotated-types==0.8.0 anyio==4.16.0 certifi==2026.10.18
+    cffi==2.1.1 charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 docker==7.2.0
+    duckdb==1.5.6 fastapi==0.165.0 h11==0.16.0 httpcore==1.0.9 httptools==0.9.0 httpx==0.28.1
+    idna==3.20 minilake==1.9.0 opentelemetry-api==1.45.2 pyarrow==26.0.1 pycparser==3.12
+    pydantic==2.14.3 pydantic-settings==2.16.3 pydantic_core==2.50.4 python-dotenv==1.2.4
+    python-multipart==0.0.34 pytz==2026.6 PyYAML==6.0.3 requests==2.34.2 starlette==1.10.0
+    typing-inspection==0.4.5 typing_extensions==4.16.0 urllib3==2.8.0 uvicorn==0.54.0 uvloop==0.23.0
+    watchfiles==1.3.0 websockets==17.4
+"""
+MINILAKE = Recipe(name="minilake", requirements=tuple(_MINILAKE_PACKAGES.split()), command=_minilake)
+"""A Databricks: job runs that are real processes, with their output; the Jobs API in version 2.2 alone, no tokens."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, EmulatorUnavailable, Recipe, running
+from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, MINILAKE, EmulatorUnavailable, Recipe, running
 
-__all__ = ["crucible_url", "llmock_url", "local_bigquery_url"]
+__all__ = ["crucible_url", "llmock_url", "local_bigquery_url", "minilake_url"]
 
 
 def _url(recipe: Recipe) -> Iterator[str]:
@@ -38,3 +38,9 @@ def local_bigquery_url() -> Iterator[str]:
 def llmock_url() -> Iterator[str]:
     """An OpenAI. Its journal and its scenarios are one for all: whoever scripts faults resets it first."""
     yield from _url(LLMOCK)
+
+
+@pytest.fixture(scope="session")
+def minilake_url() -> Iterator[str]:
+    """A Databricks, whose job runs are processes of this machine."""
+    yield from _url(MINILAKE)
