@@ -73,6 +73,7 @@ class JobsApi:
         """``jobs.insert``: start the job that the body describes.
 
         :raises Conflict: the project and location already have a job of this id.
+        :raises Unavailable: the answer is about another job, or none.
         :raises ConnectorError: as :meth:`_call`.
         """
         reference = body["jobReference"]
@@ -80,7 +81,11 @@ class JobsApi:
             _checked(_JOB_ID, reference["jobId"], "job id")
         if "location" in reference:
             _checked(_LOCATION, reference["location"], "location")
-        return await self._call("POST", _jobs_path(project), {"fields": "jobReference,status"}, body)
+        job = await self._call("POST", _jobs_path(project), {"fields": "jobReference,status"}, body)
+        if "jobId" in reference and part(job, "jobReference").get("jobId") != reference["jobId"]:
+            # the job may be there: the next try finds it, and learns where it runs
+            raise Unavailable("BigQuery's answer does not show the job that was to be started")
+        return job
 
     async def get(self, project: str, location: str | None, job_id: str) -> Mapping[str, Any]:
         """``jobs.get``: the job as it stands.

@@ -1,0 +1,79 @@
+"""What every connector must do, of this one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from connectors import TaskTemplate, Unavailable
+from connectors.testing.contract import AsyncCase, AsyncConnectorContract, json_members
+from connectors.testing.faults import FaultProxy, Route
+from connectors_bigquery import BigQueryConnector, BigQueryJob, BigQuerySettings
+from plugins.bigquery.tests.fake_bigquery import FakeBigQuery
+
+JOBS = "/bigquery/v2/projects/[^/]+/jobs"
+METAS = [
+    BigQueryJob("j", "p", "EU"),
+    BigQueryJob("j", "p", None),
+    BigQueryJob("j", "p", "EU", "Flytekit/1 (GPN:Union;production)"),
+]
+OLDER_METAS = {
+    b'{"job_id": "j", "project": "p", "location": "EU"}': BigQueryJob("j", "p", "EU"),  # flytekit's
+    b'{"job_id": "j", "project": "p", "location": null}': BigQueryJob("j", "p", None),
+    # flyte-sdk's
+    b'{"job_id": "j", "project": "p", "location": "EU", "user_agent": "a"}': BigQueryJob("j", "p", "EU", "a"),
+}
+
+
+def error_body(status: int) -> bytes:
+    details = [{"message": "scripted", "domain": "global", "reason": ""}]
+    return json.dumps({"error": {"code": status, "message": "scripted: asked for", "errors": details}}).encode()
+
+
+class TestContract(AsyncConnectorContract):
+    @pytest.fixture
+    def backend(self, bigquery: FakeBigQuery) -> str:
+        return bigquery.url
+
+    @pytest.fixture
+    def case(
+        self,
+        proxy: FaultProxy,
+        bigquery: FakeBigQuery,
+        query: Callable[..., TaskTemplate],
+        secret: Mapping[str, str],
+        private_key: str,
+    ) -> AsyncCase:
+        settings = BigQuerySettings(endpoint=proxy.url)
+        return AsyncCase(
+            build=lambda: BigQueryConnector(settings, token_url=f"{proxy.url}/token"),
+            task=query(),
+            secrets=secret,
+            secret_values=private_key.splitlines()[1:-1],
+            jobs=lambda key: sum(job == key for _, _, job in bigquery.jobs),
+            creates=Route("POST", JOBS),
+            gets=Route("GET", f"{JOBS}/[^/]+"),
+            cancels=Route("POST", f"{JOBS}/[^/]+/cancel"),
+            unknown=BigQueryJob("j", "p", "EU"),
+            metas=METAS,
+            older_metas=OLDER_METAS,
+            unknown_state=json_members(state="HIBERNATING"),
+            # a 409 is looked into, and there is no such job
+            errors={"create": {409: Unavailable}},
+            error_body=error_body,
+            hostile_metas=lambda address: [
+                BigQueryJob("../../../other", "p", "EU"),
+                BigQueryJob("", "p", "EU"),
+                BigQueryJob("j" * 1025, "p", "EU"),
+                BigQueryJob("j?x=1", "p", "EU"),
+                BigQueryJob("j", "p/jobs", "EU"),
+                BigQueryJob("j", "../p", "EU"),
+                BigQueryJob("j", f"@{address}/p", "EU"),
+                BigQueryJob("j", "", "EU"),
+                BigQueryJob("j", "p", "EU&x=1"),
+                BigQueryJob("j", "p", "EU", "agent\r\nX-Evil: 1"),
+            ],
+            hostile_tasks=lambda address: [query(ProjectID=f"@{address}/"), query(Location="EU&x=1")],
+        )

@@ -1,0 +1,159 @@
+"""One connector, called as the service calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from connectors.connector import ResourceMeta, is_blocking
+from connectors.context import Context
+from connectors.errors import (
+    Conflict,
+    ConnectorError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+)
+from connectors.http import HttpClient
+from connectors.models import TaskTemplate
+from connectors.secrets import EnvironmentSecrets, RequestSecrets, Secrets
+from connectors.testing.contract._case import AsyncCase, OperationName, SyncCase
+from connectors.testing.faults import ProxiedRequest
+
+__all__ = ["Calls", "Operation"]
+
+_MEANS: Mapping[int, type[ConnectorError]] = {
+    400: InvalidRequest,
+    401: Unauthenticated,
+    403: PermissionDenied,
+    404: NotFound,
+    409: Conflict,
+    429: RateLimited,
+    500: Unavailable,
+    502: Unavailable,
+    503: Unavailable,
+}
+_TRIES = 6
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One of a connector's operations, with all that it needs at hand."""
+
+    name: OperationName
+    request: Callable[[ProxiedRequest], bool]
+    """The one that carries it out."""
+    run: Callable[[Context], Awaitable[Any]]
+    is_blocking: bool
+    """A thread cannot be cancelled."""
+    errors: Mapping[int, type[ConnectorError] | None]
+    """By status."""
+
+    @property
+    def makes_job(self) -> bool:
+        """Whether its errors may prove that no job was made."""
+        return self.name == "create"
+
+
+class Calls:
+    """A connector that was built and started, and the circumstances of its calls."""
+
+    def __init__(self, case: AsyncCase | SyncCase, http: HttpClient) -> None:
+        self.case = case
+        self.connector = case.build()
+        self._http = http
+
+    async def __aenter__(self) -> Self:
+        await self.connector.start(self._http)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.connector.aclose()
+
+    def context(self, key: str = "", *, seconds: float = 30.0, adopt_within: float = math.inf) -> Context:
+        """Of one call. :param key: "" is a new one."""
+        return Context(
+            http=self._http,
+            secrets=Secrets([RequestSecrets(self.case.secrets), EnvironmentSecrets()]),
+            deadline=asyncio.get_running_loop().time() + seconds,
+            idempotency_key=key or new_key(),
+            output_prefix=self.case.output_prefix,
+            metadata=self.case.metadata,
+            inputs=lambda: self.case.inputs,
+            protocol=self.case.protocol,
+            adopt_within=adopt_within,
+        )
+
+    async def call(self, name: str, *arguments: Any, **named: Any) -> Any:
+        """A method of the connector's, on the loop or in a thread, as it wants."""
+        method = getattr(self.connector, name)
+        if is_blocking(method):
+            return await asyncio.to_thread(method, *arguments, **named)
+        return await method(*arguments, **named)
+
+    async def create(self, key: str = "", *, ctx: Context | None = None, task: TaskTemplate | None = None) -> Any:
+        """The meta of the case's task."""
+        return await self.call("create", task or self.case.task, ctx or self.context(key))
+
+    async def create_at_last(self, key: str) -> Any:
+        """As the engine and the backend do: again, until there is a meta, but not after a proof that there is no job.
+
+        :raises ConnectorError: the last of six tries' own.
+        """
+        for _ in range(_TRIES - 1):
+            try:
+                return await self.create(key)
+            except ConnectorError as error:
+                if error.proves_no_job and not error.retryable:
+                    raise
+        return await self.create(key)
+
+    async def get(self, job: ResourceMeta, ctx: Context | None = None) -> Any:
+        """The job's state."""
+        return await self.call("get", job, ctx or self.context())
+
+    async def delete(self, job: ResourceMeta, ctx: Context | None = None) -> None:
+        """Cancel the job."""
+        await self.call("delete", job, ctx or self.context())
+
+    async def jobs(self, key: str) -> int:
+        """How many the platform has under a key."""
+        if not isinstance(self.case, AsyncCase):
+            raise TypeError("a sync connector has no jobs")
+        found = self.case.jobs(key)
+        return found if isinstance(found, int) else await found
+
+    async def operation(self, name: OperationName) -> Operation:
+        """With its job made, and the connector's credentials fetched."""
+        run: Callable[[Context], Awaitable[Any]]
+        case = self.case
+        if isinstance(case, SyncCase):
+            await self.call("do", case.task, self.context())
+            request = case.calls
+
+            def run(ctx: Context) -> Awaitable[Any]:
+                return self.call("do", case.task, ctx)
+        else:
+            job = await self.create()
+            request = {"create": case.creates, "get": case.gets, "delete": case.cancels}[name]
+
+            def run(ctx: Context) -> Awaitable[Any]:
+                return self.create(ctx=ctx) if name == "create" else self.call(name, job, ctx)
+
+        errors = {**_MEANS, **({404: None} if name == "delete" else {}), **case.errors.get(name, {})}
+        return Operation(name, request, run, is_blocking(getattr(self.connector, name)), errors)
+
+
+def new_key() -> str:
+    """An idempotency key that nothing has."""
+    return str(uuid4())
