@@ -14,7 +14,6 @@ from typing import Any
 
 from benchmarks.reference.services import MakeArena
 from connectors.client import CallFailed
-from connectors.models import TaskExecutionMetadata, TaskTemplate
 from connectors.testing.backend import ClientTransport, Connect, Fate
 from connectors.testing.platform import FakePlatform, Fault
 from tests.chaos.arena import Arena
@@ -94,21 +93,11 @@ async def _identical(arena: Arena) -> dict[str, Sequence[Fate]]:
 class _RepeatedCreates(ClientTransport):
     """A create is sent again until it is answered, as by a backend that keeps its queue."""
 
-    async def create(
-        self,
-        task: TaskTemplate,
-        inputs: Mapping[str, Any],
-        *,
-        output_prefix: str,
-        metadata: TaskExecutionMetadata,
-        secrets: Mapping[str, str],
-    ) -> bytes:
+    async def create(self, *task: Any, **more: Any) -> bytes:
         """CreateTask."""
         while True:
             try:
-                return await super().create(
-                    task, inputs, output_prefix=output_prefix, metadata=metadata, secrets=secrets
-                )
+                return await super().create(*task, **more)
             except CallFailed:
                 await asyncio.sleep(0.1)
 
@@ -158,7 +147,7 @@ async def _same_names(arena: Arena) -> dict[str, Sequence[Fate]]:
 
 
 async def _outage(arena: Arena) -> dict[str, Sequence[Fate]]:
-    """Thirty times as fast as in life: polls come every second, and jobs run for twenty."""
+    """Thirty times as fast as in life: polls come every second, and jobs run for fourteen."""
     account = await platform_outage(arena, Fault("answer", status=503, seconds=10.0), pace=1 / 30)
     return {"the platform answers 503 for as long as ten polls": account.fates}
 

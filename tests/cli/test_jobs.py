@@ -200,7 +200,6 @@ def test_an_empty_list_says_where_it_looked_and_that_it_was_narrowed(run: Run, o
     assert said.endswith("old.db\n")
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(("after", "is_orphan"), [("3600", False), ("0.001", True)])
 async def test_when_a_job_is_an_orphan_is_a_setting(run: Run, tmp_path: Path, after: str, is_orphan: bool) -> None:
     store = SqliteStore(tmp_path / "new.db")

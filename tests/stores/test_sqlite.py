@@ -118,6 +118,10 @@ def garbage(path: Path) -> Path:
     return path
 
 
+def remove(path: Path) -> None:
+    path.unlink()
+
+
 def cut(path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
@@ -199,7 +203,7 @@ async def test_a_store_that_could_not_be_opened_can_be_started_again(path: Path)
     store = SqliteStore(garbage(path))
     with pytest.raises(StoreUnfit):
         await store.start()
-    await anyio.Path(path).unlink()
+    remove(path)
     await store.start()
     assert (await reserve(store)).mine
     await store.aclose()
