@@ -26,6 +26,7 @@ from connectors._engine.engine import Engine
 from connectors._engine.events import CallEvent
 from connectors._engine.options import EngineOptions
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
+from connectors._engine.secret_access import REQUEST
 from connectors._registry import Registered, Registry
 from connectors._stores.memory import MemoryStore
 from connectors._stores.store import Store
@@ -171,7 +172,7 @@ class Bench:
                 options=replace(self.options, **options),
                 observers=[self.events.append],
                 meters=[lambda task_type, usage: self.used.append((task_type, dict(usage)))],
-                secret_sources=[RequestSecrets({"token": "fake-token-0123456789"})],
+                secret_sources=[REQUEST, RequestSecrets({"token": "fake-token-0123456789"})],
             ) as engine,
         ):
             yield engine

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from connectors import FailedPrecondition, InvalidRequest, Secrets
-from connectors.secrets import EnvironmentSecrets, FileSecrets, RequestSecrets, redact
+from connectors import FailedPrecondition, InvalidRequest, PermissionDenied, Unavailable
+from connectors.secrets import (
+    Asked,
+    EnvironmentSecrets,
+    FileSecrets,
+    RequestSecrets,
+    Secret,
+    SecretRules,
+    Secrets,
+    SecretScope,
+    SecretSource,
+    redact,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +31,10 @@ async def test_the_first_source_that_has_it_wins() -> None:
 
 
 async def test_a_missing_secret_is_named_and_where_it_was_looked_for() -> None:
-    with pytest.raises(FailedPrecondition, match=r"'token'.*request.*environment.*file"):
-        await Secrets([]).get("token")
+    sources: list[SecretSource] = [RequestSecrets({}), EnvironmentSecrets(), FileSecrets(Path("/nowhere"))]
+    looked_in = r"'token'.*the request, the environment \(_FSEC_TOKEN, TOKEN, token\), files \(/nowhere/token\)"
+    with pytest.raises(FailedPrecondition, match=looked_in):
+        await Secrets(sources).get("token")
     assert await Secrets([]).find("token") is None
 
 
@@ -33,27 +47,156 @@ async def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
 @pytest.mark.parametrize("variable", ["_FSEC_TOKEN", "TOKEN", "token"])
 async def test_the_environment_has_it_under_three_names(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "fake-value")
-    assert await EnvironmentSecrets().get("token") == "fake-value"
+    assert await Secrets([EnvironmentSecrets()]).get("token") == "fake-value"
 
 
 async def test_an_empty_variable_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "")
-    assert await EnvironmentSecrets().get("token") is None
+    assert await Secrets([EnvironmentSecrets()]).find("token") is None
 
 
-async def test_a_file_is_read_each_time(tmp_path: Path) -> None:
-    source = FileSecrets(tmp_path)
-    assert await source.get("token") is None
+@pytest.mark.parametrize("variable", ["_FSEC_GROUP_TOKEN", "GROUP_TOKEN", "_FSEC_GROUP"])
+async def test_a_variable_is_named_after_the_secret_and_its_key(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "fake-value")
+    assert await Secrets([EnvironmentSecrets()]).get("group", key="token") == "fake-value"
+
+
+async def test_a_file_is_read_again_after_a_second(tmp_path: Path) -> None:
+    now = 0.0
+    secrets = Secrets([FileSecrets(tmp_path, clock=lambda: now)])
+    assert await secrets.find("token") is None
     (tmp_path / "token").write_text("fake-one\n")
-    assert await source.get("TOKEN") == "fake-one"
+    now = 1.0
+    assert await secrets.find("token") == "fake-one"
     (tmp_path / "token").write_text("fake-two\n")
-    assert await source.get("token") == "fake-two"
+    assert await secrets.find("token") == "fake-one"
+    now = 2.0
+    assert await secrets.find("token") == "fake-two"
 
 
-async def test_a_file_that_is_no_text_is_named_and_not_shown(tmp_path: Path) -> None:
-    (tmp_path / "token").write_bytes(b"\xff\xfe")
+async def test_a_file_may_be_named_in_small_letters(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("fake-one\n")
+    assert await Secrets([FileSecrets(tmp_path)]).get("TOKEN") == "fake-one"
+
+
+async def test_the_first_folder_that_has_the_file_wins(tmp_path: Path) -> None:
+    for folder in ("b", "c"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "token").write_text(f"fake-{folder}")
+    secrets = Secrets([FileSecrets(tmp_path / "a", tmp_path / "b", tmp_path / "c")])
+    assert await secrets.get("token") == "fake-b"
+
+
+async def test_a_secret_with_keys_is_a_folder_of_files(tmp_path: Path) -> None:
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "token").write_text("fake-one")
+    secrets = Secrets([FileSecrets(tmp_path)])
+    assert await secrets.get("group", key="token") == "fake-one"
+    assert await secrets.find("group") is None
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * (1024 * 1024 + 1)], ids=["no text", "too long"])
+async def test_a_file_that_holds_no_secret_is_named_and_not_shown(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(content)
     with pytest.raises(FailedPrecondition, match="'token'"):
-        await FileSecrets(tmp_path).get("token")
+        await Secrets([FileSecrets(tmp_path)]).get("token")
+
+
+async def test_a_file_system_that_hangs_holds_up_nothing_else(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")  # opening it waits for a writer
+    try:
+        with pytest.raises(Unavailable, match=r"'token'.*0\.05 s"):
+            await Secrets([FileSecrets(tmp_path, patience=0.05)]).get("token")
+    finally:
+        os.close(os.open(tmp_path / "token", os.O_WRONLY | os.O_NONBLOCK))
+
+
+async def test_a_name_that_is_not_declared_is_refused_before_any_source_is_asked() -> None:
+    asked: list[str] = []
+
+    class Watched(RequestSecrets):
+        async def find(self, asked_for: Asked) -> Secret | None:
+            asked.append(asked_for.name)
+            return await super().find(asked_for)
+
+    secrets = Secrets([Watched({"theirs": "fake"})], rules=SecretRules(names=("ours", "team-*")))
+    with pytest.raises(PermissionDenied, match="'theirs'"):
+        await secrets.find("theirs")
+    assert await secrets.find("team-a") is None
+    assert asked == ["team-a"]
+
+
+async def test_a_variable_that_nobody_declared_needs_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = Secrets([EnvironmentSecrets()], rules=SecretRules(bare_variables=False))
+    assert await secrets.find("PATH") is None
+    monkeypatch.setenv("_FSEC_TOKEN", "fake-value")
+    assert await secrets.find("token") == "fake-value"
+
+
+async def test_what_another_plugin_declared_is_refused() -> None:
+    secrets = Secrets([RequestSecrets({"token": "fake"})], rules=SecretRules(others=frozenset({"token"})))
+    with pytest.raises(PermissionDenied, match="'token' is another plugin's"):
+        await secrets.get("token")
+
+
+BY_PROJECT = {
+    "research": {"token": "research-token"},
+    "research/production": {"token": "production-token"},
+    "*/production": {"token": "other-token", "extra": "kept-extra"},
+}
+
+
+@pytest.mark.parametrize(
+    ("project", "domain", "name", "found"),
+    [
+        ("research", "production", "token", "production-token"),
+        ("research", "development", "token", "research-token"),
+        ("sales", "production", "token", "other-token"),
+        ("sales", "development", "token", "token"),
+        ("research", "production", "extra", "kept-extra"),
+        ("", "", "token", "token"),
+    ],
+)
+async def test_the_most_specific_place_names_the_secret(
+    project: str, domain: str, name: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("token", "research-token", "production-token", "other-token", "extra", "kept-extra"):
+        monkeypatch.setenv(f"_FSEC_{each.upper()}", f"fake-{each}")
+    rules, scope = SecretRules(by_project=BY_PROJECT), SecretScope(project=project, domain=domain)
+    secret = await Secrets([EnvironmentSecrets()], rules=rules, scope=scope).look_up(name)
+    assert secret.value == f"fake-{found}"
+    # get and delete carry no project: the reference finds the same secret
+    later = Secrets([EnvironmentSecrets()], rules=rules)
+    assert await later.get(name, reference=secret.reference) == secret.value
+
+
+async def test_what_the_caller_brings_goes_by_the_tasks_own_name() -> None:
+    secrets = Secrets(
+        [RequestSecrets({"token": "fake-own"})],
+        rules=SecretRules(by_project=BY_PROJECT),
+        scope=SecretScope(project="research"),
+    )
+    secret = await secrets.look_up("token")
+    assert (secret.value, secret.reference) == ("fake-own", "")
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [
+        ("project:elsewhere", FailedPrecondition),
+        ("kubernetes:flyte/other/key", PermissionDenied),
+        ("kubernetes:flyte/token/key", PermissionDenied),
+        ("kubernetes:flyte/token/", FailedPrecondition),
+        ("kubernetes:flyte", InvalidRequest),
+        ("kubernetes:a/b/c/d", InvalidRequest),
+        ("kubernetes://", InvalidRequest),
+        ("fake", InvalidRequest),
+    ],
+)
+async def test_a_reference_is_checked_when_it_comes_back(reference: str, kind: type[Exception]) -> None:
+    secrets = Secrets([RequestSecrets({"token": "fake"})], rules=SecretRules(by_project=BY_PROJECT))
+    with pytest.raises(kind):
+        await secrets.get("token", reference=reference)
 
 
 async def test_what_was_handed_out_is_hidden_from_then_on() -> None:

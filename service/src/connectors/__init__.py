@@ -48,7 +48,7 @@ from connectors.models import (
     TaskMetadata,
     TaskTemplate,
 )
-from connectors.secrets import Secrets
+from connectors.secrets import Secret, Secrets
 
 __all__ = [
     "AsyncConnectorBase",
@@ -82,6 +82,7 @@ __all__ = [
     "ResourceError",
     "ResourceMeta",
     "Schema",
+    "Secret",
     "SecretReference",
     "Secrets",
     "Sql",

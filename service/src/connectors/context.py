@@ -47,7 +47,7 @@ class Context:
         self.http = http
         """The process's pooled HTTP client."""
         self.secrets = secrets
-        """The request's secrets, then the environment's, then files'."""
+        """The secrets that this connector may read in this call: see :class:`connectors.secrets.Secrets`."""
         self.deadline = deadline
         """The instant, on the event loop's clock (seconds), when the connector's time is up."""
         self.idempotency_key = idempotency_key
@@ -84,8 +84,8 @@ class Context:
     def used(self, unit: str, amount: float) -> None:
         """Tell what the platform charged for: tokens, bytes, credits. It is counted by task type and unit.
 
-        What ``create`` and ``do`` tell is counted at once, of every try that tells. In ``get``, tell what the job used in
-        all, each time: it is counted when the job's end is delivered.
+        What ``create`` and ``do`` tell is counted at once, of every try that tells. In ``get``, tell what the job used
+        in all, each time: it is counted when the job's end is delivered.
 
         :param unit: one of a few names of the connector's own, in lower case, of up to 40 letters, digits and ``_``; it
             is a metric's label, so never make it from a task or an answer. :param amount: 0 or more.

@@ -30,6 +30,7 @@ from connectors._engine.reaper import Reaper
 from connectors._engine.recorder import Call, Recorder
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
 from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
+from connectors._engine.secret_access import PluginSecrets, SecretAccess
 from connectors._engine.shield import Shield
 from connectors._engine.sweeping import sweep
 from connectors._engine.sync_calls import SyncCalls, key_of_meta, sync_key
@@ -39,7 +40,7 @@ from connectors._stores.store import Store
 from connectors.errors import Conflict, ConnectorError, Unimplemented
 from connectors.http import HttpClient
 from connectors.models import LogPage, MetricResult, Resource
-from connectors.secrets import EnvironmentSecrets, FileSecrets, SecretSource
+from connectors.secrets import SecretSource
 
 __all__ = ["Engine"]
 
@@ -73,14 +74,15 @@ class Engine:
         observers: Sequence[Observer] = (),
         meters: Sequence[Meter] = (),
         secret_sources: Sequence[SecretSource] | None = None,
+        plugin_secrets: Mapping[str, PluginSecrets] | None = None,
     ) -> None:
         self.registry = registry
         self._store = store
         self._forms = forms
         self._options = options or EngineOptions()
-        sources = (EnvironmentSecrets(), FileSecrets()) if secret_sources is None else secret_sources
+        secrets = SecretAccess(registry, secret_sources, plugin_secrets)
         self._recorder = Recorder(observers, frozenset(item.category.name for item in registry), meters)
-        self._invoker = Invoker(self._options, http, sources, used=self._recorder.used)
+        self._invoker = Invoker(self._options, http, secrets, used=self._recorder.used)
         self._admission = Admission(self._options)
         self._shield = Shield()
         self._marks = Marks(store)

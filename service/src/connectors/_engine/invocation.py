@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from connectors._engine.blocking import BlockingPools
@@ -15,12 +15,12 @@ from connectors._engine.outcome import bug
 from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
+from connectors._engine.secret_access import SecretAccess
 from connectors._registry import Registered
 from connectors.context import Context
 from connectors.errors import ConnectorError, DeadlineExceeded, PermissionDenied, Unauthenticated
 from connectors.http import HttpClient
 from connectors.models import TaskExecutionMetadata
-from connectors.secrets import RequestSecrets, Secrets, SecretSource
 
 __all__ = ["Invoker"]
 
@@ -39,12 +39,12 @@ class Invoker:
     """Calls connectors' methods."""
 
     def __init__(
-        self, options: EngineOptions, http: HttpClient, sources: Sequence[SecretSource], used: Meter = _unmetered
+        self, options: EngineOptions, http: HttpClient, secrets: SecretAccess, used: Meter = _unmetered
     ) -> None:
         """:param used: told of what calls used on the platform; not of polls, which tell of a job again and again."""
         self._options = options
         self._http = http
-        self._sources = tuple(sources)
+        self._secrets = secrets
         self._used = used
         self._running: set[asyncio.Task[_Outcome]] = set()
         self._budgets: dict[str, RetryBudget] = {}
@@ -65,7 +65,7 @@ class Invoker:
         """The context of one call."""
         return Context(
             http=self._http,
-            secrets=Secrets((RequestSecrets(caller.secrets), *self._sources)),
+            secrets=self._secrets.of_call(registered, caller, metadata),
             deadline=deadline,
             idempotency_key=key,
             output_prefix=output_prefix,

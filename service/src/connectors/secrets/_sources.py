@@ -1,0 +1,97 @@
+"""What a source of secrets is, and the two that need nothing: the request and the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+__all__ = ["Asked", "EnvironmentSecrets", "RequestSecrets", "Secret", "SecretSource"]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value, and how to find it again."""
+
+    value: str = field(repr=False)
+    reference: str = ""
+    """For a meta: where the value was found, as far as its name alone does not say. "" where it does. Never the
+    value."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a source is asked for."""
+
+    name: str
+    key: str = ""
+    """Of a secret that has several entries, as one of Kubernetes does; "" where it has one."""
+    namespace: str = ""
+    """Kubernetes' namespace of the workflow; "" where the call does not say."""
+    is_declared: bool = True
+    """Whether the plugin or the operator named the secret; else it may have been chosen by a task."""
+    by_reference: bool = False
+    """Whether a reference that came back led to this source: it must then say why it does not answer."""
+
+
+class SecretSource(Protocol):
+    """One place where secrets may be. A name and a key hold letters, digits, ``_``, ``.`` and ``-`` alone, and begin
+    with none of ``.`` and ``-``.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What a setting calls it, and what its references begin with."""
+
+    async def find(self, asked: Asked) -> Secret | None:
+        """The secret, or None where this source does not have it.
+
+        :raises ConnectorError: it cannot say.
+        """
+
+    def where(self, asked: Asked) -> str:
+        """Where it looks for this secret, for the error of one that is nowhere."""
+
+
+class RequestSecrets:
+    """The secrets that came with the request, by name alone."""
+
+    kind = "request"
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    async def find(self, asked: Asked) -> Secret | None:
+        value = self._values.get(asked.name)
+        return None if value is None else Secret(value)
+
+    def where(self, asked: Asked) -> str:
+        return "the request"
+
+
+class EnvironmentSecrets:
+    """The server's environment: the name itself, in capitals, or with the prefix ``_FSEC_`` that Flyte gives to mounted
+    secrets; with the key behind it (``_FSEC_<NAME>_<KEY>``) or without.
+
+    A secret that neither its plugin nor the operator named is looked for with the prefix alone, so that a task reads no
+    variable that is no secret of its own.
+    """
+
+    kind = "environment"
+
+    async def find(self, asked: Asked) -> Secret | None:
+        for variable in self._variables(asked):
+            if value := os.environ.get(variable):
+                return Secret(value)
+        return None
+
+    def where(self, asked: Asked) -> str:
+        return f"the environment ({', '.join(self._variables(asked))})"
+
+    def _variables(self, asked: Asked) -> list[str]:
+        found: list[str] = []
+        for name in (f"{asked.name}_{asked.key}", asked.name) if asked.key else (asked.name,):
+            found += [f"_FSEC_{name.upper()}"]
+            found += [name.upper(), name] if asked.is_declared else []
+        return list(dict.fromkeys(found))
