@@ -8,7 +8,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from connectors import Context, InvalidRequest, Unavailable
+from connectors import Context, Unavailable
 from connectors_openai._clients import Clients, Identity, sdk
 from connectors_openai._parameters import is_identifier
 
@@ -105,17 +105,20 @@ class Api:
 
     async def batch(self, batch_id: str) -> Mapping[str, Any]:
         """A batch as it stands. :raises NotFound: there is none. :raises ConnectorError: as :meth:`_exchange`."""
-        return await self._exchange(
+        batch = await self._exchange(
             "the batch",
-            lambda client, headers: client.batches.with_raw_response.retrieve(_sent_id(batch_id)),
+            lambda client, headers: client.batches.with_raw_response.retrieve(batch_id),
             timeout=self._request_timeout,
         )
+        if not isinstance(batch.get("status"), str):
+            raise Unavailable("the batch: OpenAI's answer is none")
+        return batch
 
     async def cancel_batch(self, batch_id: str) -> None:
         """Ask OpenAI to stop a batch. :raises NotFound: there is none. :raises ConnectorError: as :meth:`_exchange`."""
         await self._exchange(
             "the batch could not be cancelled",
-            lambda client, headers: client.batches.with_raw_response.cancel(_sent_id(batch_id)),
+            lambda client, headers: client.batches.with_raw_response.cancel(batch_id),
             timeout=self._request_timeout,
         )
 
@@ -130,7 +133,7 @@ class Api:
         with sdk().translated("the file", timeout=timeout, is_deadline=is_deadline):
             async with (
                 asyncio.timeout(timeout),
-                client.files.with_streaming_response.content(_sent_id(file_id), extra_headers=headers) as answer,
+                client.files.with_streaming_response.content(file_id, extra_headers=headers) as answer,
             ):
                 left = 0 if answer.status_code == 206 else skip  # a server need not know ranges
                 async for chunk in answer.iter_bytes():
@@ -185,13 +188,6 @@ def checked_id(value: Any, doing: str) -> str:
     """An identifier out of an answer. :raises Unavailable: it is none."""
     if not isinstance(value, str) or not is_identifier(value):
         raise Unavailable(f"{doing}: OpenAI's answer names nothing that could be found again")
-    return value
-
-
-def _sent_id(value: str) -> str:
-    """An identifier that becomes a part of a path: a meta is a caller's input."""
-    if not is_identifier(value):
-        raise InvalidRequest(f"{value[:80]!r} is no identifier of OpenAI's")
     return value
 
 

@@ -34,7 +34,7 @@ _MOST_ERRORS = 10
 
 def state_of(batch: Mapping[str, Any]) -> str:
     """Its ``status``."""
-    return str(batch.get("status"))
+    return str(batch["status"])
 
 
 def created(batch: Mapping[str, Any]) -> datetime | None:

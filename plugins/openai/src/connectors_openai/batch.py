@@ -60,13 +60,7 @@ class OpenAIBatch(ResourceMeta):
             raise InvalidRequest(
                 "the resource meta is a pickle, as Flyte 1's connector writes it: no pickle is ever read"
             )
-        meta = super().decode(data)
-        if not is_identifier(meta.batch_id):
-            raise InvalidRequest("the resource meta is not one of this connector (batch_id: no batch's)")
-        for value in (meta.openai_org, meta.openai_project):
-            if value and not is_identifier(value):
-                raise InvalidRequest("the resource meta is not one of this connector (openai_org: no identifier)")
-        return meta
+        return super().decode(data)
 
 
 class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
@@ -154,6 +148,11 @@ class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
         return await log_page(api, await api.batch(job.batch_id), lines=lines, token=token)
 
     async def _api(self, job: OpenAIBatch, ctx: Context) -> Api:
+        """:raises InvalidRequest: the meta, a caller's input, holds what OpenAI never gave."""
+        for name in ("batch_id", "openai_org", "openai_project"):
+            value = getattr(job, name)
+            if not is_identifier(value or "") and (value or name == "batch_id"):
+                raise InvalidRequest(f"the resource meta's {name} is no identifier of OpenAI's")
         api, _ = await self._connecting.api(
             ctx, organization=job.openai_org or "", project=job.openai_project or "", reference=job.secret
         )
