@@ -32,6 +32,7 @@ __all__ = [
     "LLMOCK",
     "LOCAL_BIGQUERY",
     "MINILAKE",
+    "SNOWDUCK",
     "Emulator",
     "EmulatorError",
     "EmulatorUnavailable",
@@ -354,3 +355,21 @@ _MINILAKE_PACKAGES = """
 """
 MINILAKE = Recipe(name="minilake", requirements=tuple(_MINILAKE_PACKAGES.split()), command=_minilake)
 """A Databricks: job runs that are real processes, with their output; the Jobs API in version 2.2 alone, no tokens."""
+
+
+def _snowduck(port: int, data: Path) -> list[str]:
+    return ["snowduck", "--host", "127.0.0.1", "--port", str(port)]
+
+
+_SNOWDUCK_PACKAGES = """
+    anyio==4.16.0 asn1crypto==1.5.1 boto3==1.44.5 botocore==1.44.5 certifi==2026.10.18 cffi==2.1.1
+    charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2 duckdb==1.5.6 filelock==4.2.11
+    h11==0.16.0 idna==3.20 jmespath==1.1.0 packaging==26.3 platformdirs==4.14.7 pyarrow==26.0.1
+    pycparser==3.12 PyJWT==2.15.1 pyOpenSSL==26.4.0 python-dateutil==2.9.0.post0 pytz==2026.6
+    requests==2.34.2 s3transfer==0.19.3 six==1.17.0 snowduck==0.3.0
+    snowflake-connector-python==4.8.1 sortedcontainers==2.4.0 sqlglot==30.22.0 sqlglotc==30.22.0
+    starlette==1.10.0 tomlkit==0.15.2 typing_extensions==4.16.0 urllib3==2.8.0 uvicorn==0.54.0
+    zstandard==0.25.0
+"""
+SNOWDUCK = Recipe(name="snowduck", requirements=tuple(_SNOWDUCK_PACKAGES.split()), command=_snowduck)
+"""A Snowflake: an asynchronous statement runs until it is cancelled; no tokens, no request ids, no query history."""

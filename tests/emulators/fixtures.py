@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, MINILAKE, EmulatorUnavailable, Recipe, running
+from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, MINILAKE, SNOWDUCK, EmulatorUnavailable, Recipe, running
 
-__all__ = ["crucible_url", "llmock_url", "local_bigquery_url", "minilake_url"]
+__all__ = ["crucible_url", "llmock_url", "local_bigquery_url", "minilake_url", "snowduck_url"]
 
 
 def _url(recipe: Recipe) -> Iterator[str]:
@@ -44,3 +44,9 @@ def llmock_url() -> Iterator[str]:
 def minilake_url() -> Iterator[str]:
     """A Databricks, whose job runs are processes of this machine."""
     yield from _url(MINILAKE)
+
+
+@pytest.fixture(scope="session")
+def snowduck_url() -> Iterator[str]:
+    """A Snowflake, whose statements run at once, or not at all."""
+    yield from _url(SNOWDUCK)

@@ -1,0 +1,176 @@
+"""What the connector's tests share: a server to speak to, credentials to speak with, and the context of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from connectors import (
+    Context,
+    HttpClient,
+    Interface,
+    LiteralType,
+    Secrets,
+    Sql,
+    TaskExecutionId,
+    TaskExecutionMetadata,
+    TaskTemplate,
+)
+from connectors.context import Protocol as FlyteProtocol
+from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules
+from connectors_snowflake import SnowflakeConnector, SnowflakeSettings
+from plugins.snowflake.tests.fake_snowflake import FakeSnowflake
+from tests.emulators.fixtures import snowduck_url
+
+__all__ = ["snowduck_url"]
+
+OWNER = TaskExecutionMetadata(
+    task_execution_id=TaskExecutionId(
+        project="Sales", domain="production", execution="f3a.1", node_id="n0", retry_attempt=2
+    )
+)
+RESULTS = {"results": LiteralType("structured_dataset")}
+CONNECTION = {
+    "account": "example-main",
+    "user": "loader",
+    "database": "sales",
+    "schema": "PUBLIC",
+    "warehouse": "small",
+}
+
+
+class NewContext(Protocol):
+    def __call__(
+        self,
+        key: str = ...,
+        *,
+        inputs: Mapping[str, Any] = ...,
+        secrets: Mapping[str, str] | None = ...,
+        protocol: FlyteProtocol = ...,
+        metadata: TaskExecutionMetadata = ...,
+        seconds: float = ...,
+        adopt_within: float = ...,
+    ) -> Context: ...
+
+
+@dataclass(frozen=True)
+class KeyPairOf:
+    """A user's key, in the forms that a secret may hold."""
+
+    public: rsa.RSAPublicKey
+    plain: str
+    encrypted: str
+    traditional: str
+    passphrase: str = "an invented passphrase"
+
+
+@pytest.fixture(autouse=True)
+def no_snowflake_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own credentials are not part of any test."""
+    for name in ("PRIVATE_KEY", "PRIVATE_KEY_PASSPHRASE", "OAUTH_TOKEN"):
+        monkeypatch.delenv(f"SNOWFLAKE_{name}", raising=False)
+        monkeypatch.delenv(f"_FSEC_SNOWFLAKE_{name}", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def key_pair() -> KeyPairOf:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def written(form: serialization.PrivateFormat, encryption: serialization.KeySerializationEncryption) -> str:
+        return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
+
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return KeyPairOf(
+        public=key.public_key(),
+        plain=written(pkcs8, plain),
+        encrypted=written(pkcs8, serialization.BestAvailableEncryption(KeyPairOf.passphrase.encode())),
+        traditional=written(serialization.PrivateFormat.TraditionalOpenSSL, plain),
+    )
+
+
+@pytest.fixture
+def secret(key_pair: KeyPairOf) -> dict[str, str]:
+    """The request's secrets, with the user's key."""
+    return {"snowflake_private_key": key_pair.plain}
+
+
+@pytest.fixture
+def new_context(http: HttpClient, secret: dict[str, str]) -> NewContext:
+    def make(
+        key: str = "",
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        protocol: FlyteProtocol = "flyte1",
+        metadata: TaskExecutionMetadata = OWNER,
+        seconds: float = 30.0,
+        adopt_within: float = math.inf,
+    ) -> Context:
+        sources = [RequestSecrets(secret if secrets is None else secrets), EnvironmentSecrets()]
+        rules = SecretRules(names=(*(SnowflakeConnector.secret_names or ()), "TEAM_*"))
+        return Context(
+            http=http,
+            secrets=Secrets(sources, rules=rules),
+            deadline=asyncio.get_running_loop().time() + seconds,
+            idempotency_key=key or str(uuid4()),
+            metadata=metadata,
+            inputs=lambda: inputs or {},
+            protocol=protocol,
+            adopt_within=adopt_within,
+        )
+
+    return make
+
+
+@pytest.fixture
+def query() -> Callable[..., TaskTemplate]:
+    """A task as Flyte 2 sends it; ``flyte1=True``: as Flyte 1 does."""
+
+    def make(
+        statement: str = "SELECT 1",
+        /,
+        *,
+        declared: Mapping[str, LiteralType] | None = None,
+        outputs: Mapping[str, LiteralType] | None = None,
+        flyte1: bool = False,
+        **custom: Any,
+    ) -> TaskTemplate:
+        connection = {**CONNECTION, **custom}
+        return TaskTemplate(
+            type="snowflake",
+            custom={} if flyte1 else {name: value for name, value in connection.items() if value is not None},
+            config={name: value for name, value in connection.items() if value is not None} if flyte1 else {},
+            sql=Sql(statement, "ANSI"),
+            interface=Interface(inputs=declared or {}, outputs=RESULTS if outputs is None else outputs),
+        )
+
+    return make
+
+
+@pytest.fixture
+async def snowflake(key_pair: KeyPairOf) -> AsyncIterator[FakeSnowflake]:
+    async with FakeSnowflake().serving() as fake:
+        fake.keys["EXAMPLE-MAIN.LOADER"] = key_pair.public
+        yield fake
+
+
+@pytest.fixture
+async def connector(snowflake: FakeSnowflake) -> AsyncIterator[SnowflakeConnector]:
+    connector = SnowflakeConnector(SnowflakeSettings(endpoint=snowflake.url))
+    yield connector
+    await connector.aclose()
