@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 __all__ = ["HostRule", "Origin", "listed", "origin_of"]
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_IPV6 = re.compile(r"\[[\da-fA-F:.]+\](:\d*)?", re.ASCII)
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 
@@ -92,12 +93,12 @@ def origin_of(parts: SplitResult) -> Origin:
         raise ValueError("it must hold no user name and no password: a header can carry them as secrets")
     host = (parts.hostname or "").lower()
     if parts.netloc.startswith("["):
+        if not _IPV6.fullmatch(parts.netloc):  # urlsplit takes more; a zone names an interface of the server's
+            raise ValueError("an IPv6 address must stand in brackets, without a zone")
         try:
             host = str(IPv6Address(host))
         except AddressValueError as error:
             raise ValueError(f"{host[:80]!r} is not an IPv6 address") from error
-        if "%" in host:
-            raise ValueError("an IPv6 address must come without its zone")
     else:
         host = host.removesuffix(".")
         if not _NAME.fullmatch(host) or len(host) > 253:

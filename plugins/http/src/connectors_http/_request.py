@@ -82,7 +82,7 @@ class WebhookRequest:
             secret_headers=frozenset(
                 name.lower() for name, value in config.headers.items() if any(_secret_names((value,)))
             ),
-            repeatable=config.method in _IDEMPOTENT if config.idempotent is None else config.idempotent,
+            repeatable=config.idempotent or config.method in _IDEMPOTENT,
         )
 
     def redirected(self, status: int, url: Url) -> WebhookRequest:

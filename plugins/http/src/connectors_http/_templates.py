@@ -1,7 +1,8 @@
 """Placeholders in a task's strings: ``{inputs.name}``, ``{inputs.name.key}`` and, in headers, ``{secrets.name}``.
 
 A placeholder names a value and can do no more: there are no attributes, indices or format specifications. What it
-stands for is not looked at again, so that a value which looks like a placeholder is text. Other braces stay as they are.
+stands for is not looked at again, so that a value which looks like a placeholder is text. Other braces stay as they
+are.
 """
 
 from __future__ import annotations

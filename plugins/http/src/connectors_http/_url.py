@@ -48,7 +48,7 @@ class UrlTemplate:
         :raises ValueError: it is no URL of http or https; it holds credentials; or a placeholder stands before its
             path.
         """
-        if not isinstance(text, str) or _CONTROL.search(text):
+        if _CONTROL.search(text):
             raise ValueError("url: must be a URL without control characters")
         try:
             parts = urlsplit(text.strip())

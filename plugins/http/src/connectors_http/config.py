@@ -66,10 +66,10 @@ class WebhookConfig:
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Outputs by name, each with the place of its value in the JSON of the answer: a JSON pointer (RFC 6901)."""
 
-    idempotent: bool | None = None
-    """Whether a repeat does no harm, so that the call may be made again after an answer that was lost. None: as the
-    method says (GET, HEAD, OPTIONS, PUT and DELETE are; RFC 9110 §9.2.2). Say True of a POST whose service honours the
-    header Idempotency-Key."""
+    idempotent: bool = False
+    """Whether a repeat of a POST or a PATCH does no harm, because the service honours the header Idempotency-Key, say:
+    the call may then be made again after an answer that was lost. With the other methods it never does harm (RFC 9110
+    §9.2.2)."""
 
     def __post_init__(self) -> None:
         UrlTemplate.parse(self.url)
@@ -81,11 +81,9 @@ class WebhookConfig:
         self._check_data()
         if not _is_number(self.seconds) or not 0 < self.seconds < math.inf:
             raise ValueError("timeout: must be a number of seconds above 0")
-        for name in ("show_data", "show_url"):
+        for name in ("show_data", "show_url", "idempotent"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}: must be true or false")
-        if self.idempotent is not None and not isinstance(self.idempotent, bool):
-            raise ValueError("idempotent: must be true, false or null")
         if not self.expects:
             raise ValueError("expected_statuses: must name at least one status")
         self._check_outputs()
@@ -152,7 +150,8 @@ class WebhookConfig:
 
     def _check_headers(self) -> None:
         seen = set()
-        for name, value in self.headers.items():
+        sent: Mapping[Any, Any] = self.headers  # as a request brings them
+        for name, value in sent.items():
             if not isinstance(name, str) or not _TOKEN.fullmatch(name):
                 raise ValueError(f"headers: {str(name)[:80]!r} is not the name of a header")
             if not isinstance(value, str):
@@ -172,7 +171,8 @@ class WebhookConfig:
     def _check_outputs(self) -> None:
         if not isinstance(self.outputs, Mapping):
             raise ValueError("outputs: must be a map of names to JSON pointers")
-        for name, pointer in self.outputs.items():
+        wanted: Mapping[Any, Any] = self.outputs
+        for name, pointer in wanted.items():
             if name == "info" or not isinstance(pointer, str) or not _POINTER.fullmatch(pointer):
                 reason = "is the name of the whole answer" if name == "info" else "must be a JSON pointer such as /id"
                 raise ValueError(f"outputs, {str(name)[:80]}: {reason}")

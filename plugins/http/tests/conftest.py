@@ -1,0 +1,110 @@
+"""What the connector's tests share: services to call, settings that allow them, and the context of a call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from connectors import Context, HttpClient, Interface, LiteralType, Resource, Secrets, TaskTemplate
+from connectors.secrets import RequestSecrets
+from connectors_http import WebhookConnector, WebhookSettings
+from plugins.http.tests.fake_service import FakeService
+
+THIS_MACHINE = ("127.0.0.0/8", "::1/128")
+
+
+class Call(Protocol):
+    """Makes one call, as the service would have it made."""
+
+    async def __call__(
+        self,
+        *,
+        inputs: Mapping[str, Any] = ...,
+        declared: Mapping[str, LiteralType] = ...,
+        declared_outputs: Mapping[str, LiteralType] = ...,
+        secrets: Mapping[str, str] = ...,
+        settings: WebhookSettings | None = ...,
+        key: str = ...,
+        seconds: float = ...,
+        **custom: Any,
+    ) -> Resource: ...
+
+
+@pytest.fixture(autouse=True)
+def no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[FakeService]:
+    async with FakeService().serving() as service:
+        yield service
+
+
+@pytest.fixture
+async def another() -> AsyncIterator[FakeService]:
+    async with FakeService().serving() as service:
+        yield service
+
+
+@pytest.fixture
+def allowing() -> Callable[..., WebhookSettings]:
+    """Settings that list services of this machine."""
+
+    def make(*services: FakeService, **more: Any) -> WebhookSettings:
+        return WebhookSettings(
+            **{"hosts": tuple(each.url for each in services), "private_networks": THIS_MACHINE, **more}
+        )
+
+    return make
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[HttpClient]:
+    async with HttpClient() as client:
+        yield client
+
+
+@pytest.fixture
+async def call(http: HttpClient, service: FakeService, allowing: Callable[..., WebhookSettings]) -> AsyncIterator[Call]:
+    """Calls ``service``, unless the task names another URL."""
+    async with AsyncExitStack() as ending:
+        started: dict[int, WebhookConnector] = {}
+        usual = allowing(service)
+
+        async def make(
+            *,
+            inputs: Mapping[str, Any] | None = None,
+            declared: Mapping[str, LiteralType] | None = None,
+            declared_outputs: Mapping[str, LiteralType] | None = None,
+            secrets: Mapping[str, str] | None = None,
+            settings: WebhookSettings | None = None,
+            key: str = "",
+            seconds: float = 30.0,
+            **custom: Any,
+        ) -> Resource:
+            chosen = settings or usual
+            connector = started.get(id(chosen))
+            if connector is None:
+                connector = started[id(chosen)] = WebhookConnector(chosen)
+                await connector.start(http)
+                ending.push_async_callback(connector.aclose)
+            ctx = Context(
+                http=http,
+                secrets=Secrets([RequestSecrets(secrets or {})]),
+                deadline=asyncio.get_running_loop().time() + seconds,
+                idempotency_key=key or str(uuid4()),
+                inputs=lambda: inputs or {},
+            )
+            interface = Interface(inputs=declared or {}, outputs=declared_outputs or {"info": LiteralType("struct")})
+            task = TaskTemplate("webhook", custom={"url": service.url, **custom}, interface=interface)
+            return await connector.do(task, ctx)
+
+        yield make
