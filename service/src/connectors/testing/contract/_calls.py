@@ -7,10 +7,10 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import uuid4
 
-from connectors.connector import ResourceMeta, is_blocking
+from connectors.connector import AsyncConnectorBase, ResourceMeta, is_blocking
 from connectors.context import Context
 from connectors.errors import (
     Conflict,
@@ -57,11 +57,6 @@ class Operation:
     errors: Mapping[int, type[ConnectorError] | None]
     """By status."""
 
-    @property
-    def makes_job(self) -> bool:
-        """Whether its errors may prove that no job was made."""
-        return self.name == "create"
-
 
 class Calls:
     """A connector that was built and started, and the circumstances of its calls."""
@@ -101,6 +96,32 @@ class Calls:
             return await asyncio.to_thread(method, *arguments, **named)
         return await method(*arguments, **named)
 
+    @property
+    def dedupe(self) -> Literal["native", "search", "none"]:
+        """What the connector says of its platform."""
+        return self._async_connector.dedupe
+
+    @property
+    def finds_jobs(self) -> bool:
+        """Whether a second create under a key finds the first one's job."""
+        return self.dedupe != "none"
+
+    @property
+    def jobs_of_two_tries(self) -> int:
+        """How many jobs a second create under a key leaves there."""
+        return 1 if self.finds_jobs else 2
+
+    @property
+    def meta_type(self) -> type[ResourceMeta]:
+        """What the connector's metas are."""
+        return self._async_connector.meta_type
+
+    @property
+    def _async_connector(self) -> AsyncConnectorBase[Any]:
+        if not isinstance(self.connector, AsyncConnectorBase):
+            raise TypeError("a sync connector has no jobs")
+        return self.connector
+
     async def create(self, key: str = "", *, ctx: Context | None = None, task: TaskTemplate | None = None) -> Any:
         """The meta of the case's task."""
         return await self.call("create", task or self.case.task, ctx or self.context(key))
@@ -132,6 +153,11 @@ class Calls:
             raise TypeError("a sync connector has no jobs")
         found = self.case.jobs(key)
         return found if isinstance(found, int) else await found
+
+    @property
+    def operations(self) -> tuple[OperationName, ...]:
+        """Those of this kind of connector."""
+        return ("do",) if isinstance(self.case, SyncCase) else ("create", "get", "delete")
 
     async def operation(self, name: OperationName) -> Operation:
         """With its job made, and the connector's credentials fetched."""

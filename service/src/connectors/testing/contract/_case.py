@@ -109,7 +109,7 @@ class AsyncCase(_Case[AsyncConnectorBase[Any]]):
     :func:`json_members`."""
     finish: Callable[[str], Awaitable[None] | None] = lambda key: None
     """Has the job of this key end, on the platform; not needed where it is over as soon as it is made."""
-    hostile_metas: Callable[[str], Sequence[ResourceMeta]] = lambda address: ()
+    hostile_metas: Callable[[str], Sequence[ResourceMeta]]
     """Metas that would lead the credentials to the host and port that is given, or bend a URL: a path in an id, a
     query, a line break. Each must be refused before any request."""
 

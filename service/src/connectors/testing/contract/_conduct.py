@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import traceback
 from collections.abc import Iterable
 
 import pytest
 
 from connectors.connector import ResourceMeta
 from connectors.errors import ConnectorError, InvalidRequest, PermissionDenied
+from connectors.http import HttpClient
 from connectors.secrets import redact
 from connectors.testing.contract._calls import Calls, Operation
 from connectors.testing.contract._case import AsyncCase, SyncCase
@@ -27,14 +30,29 @@ class ConductFacts:
     """The same for both kinds of connectors."""
 
     async def test_the_event_loop_goes_on_while_the_platform_is_slow(
-        self, calls: Calls, operation: Operation, another: Calls, proxy: FaultProxy
+        self, calls: Calls, another: Calls, proxy: FaultProxy
     ) -> None:
         """``another`` has nothing cached: its first call fetches its credentials too. What it imports is there."""
+        operations = [await calls.operation(name) for name in calls.operations]
         proxy.set_fault(Fault("slow", delay=_SLOWNESS))
         async with Heartbeat() as heart:
-            await another.operation(operation.name)
-            await operation.run(calls.context())
+            await asyncio.gather(
+                another.operation(calls.operations[0]), *(each.run(calls.context()) for each in operations)
+            )
         assert heart.longest < _STANDSTILL, f"the event loop stood still for {heart.longest:.2f} s"
+
+    async def test_a_server_that_ends_leaves_no_open_request(
+        self, case: AsyncCase | SyncCase, http: HttpClient, proxy: FaultProxy
+    ) -> None:
+        """Nor does a call that is cancelled while the credentials are fetched, once the connector is closed."""
+        proxy.set_fault(Fault("hang"))
+        async with Calls(case, http) as calls:
+            call = asyncio.ensure_future(calls.operation(calls.operations[0]))
+            await proxy.until_open()
+            _ = call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        await proxy.until_idle()
 
     async def test_no_secret_is_in_the_result_the_logs_or_a_representation(
         self, calls: Calls, operation: Operation, proxy: FaultProxy, caplog: pytest.LogCaptureFixture
@@ -61,8 +79,8 @@ class ConductFacts:
         shown: list[str] = []
         try:
             await operation.run(calls.context())
-        except ConnectorError as error:
-            shown += [str(error), repr(error), error.message]
+        except ConnectorError as error:  # with its causes: they go to the log
+            shown += [repr(error), error.message, *traceback.format_exception(error)]
         _check_silent([*shown, caplog.text], _secrets(calls, proxy))
 
     async def test_a_secret_that_the_platform_repeats_is_hidden(
@@ -83,7 +101,7 @@ class ConductFacts:
     async def test_a_hostile_task_is_refused_before_any_request(
         self, calls: Calls, case: AsyncCase | SyncCase, proxy: FaultProxy, foreign: ForeignHost
     ) -> None:
-        name = "do" if isinstance(case, SyncCase) else "create"
+        name = calls.operations[0]
         for task in case.hostile_tasks(foreign.address):
             with pytest.raises((InvalidRequest, PermissionDenied)):
                 await calls.call(name, task, calls.context())

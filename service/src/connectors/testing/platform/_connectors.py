@@ -6,14 +6,15 @@ They are what a plugin is, and nothing more: tests install them through the ``co
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from connectors.connector import AsyncConnectorBase, ResourceMeta
 from connectors.context import Context
-from connectors.errors import InvalidRequest, KeyTaken, NotFound
+from connectors.errors import InvalidRequest, KeyTaken, NotFound, Unavailable
 from connectors.http import HttpResponse, error_for_status
 from connectors.models import Phase, Resource, TaskTemplate
 
@@ -30,6 +31,8 @@ __all__ = [
     "SearchPrefixConnector",
 ]
 
+PartT = TypeVar("PartT")
+
 _PHASES = {
     "PENDING": Phase.QUEUED,
     "RUNNING": Phase.RUNNING,
@@ -39,6 +42,7 @@ _PHASES = {
     "PREEMPTED": Phase.RETRYABLE_FAILED,
     "CANCELLED": Phase.ABORTED,
 }
+_JOB_ID = re.compile(r"[A-Za-z0-9-]{1,80}")  # a meta is a caller's input, and the id is a part of a path
 _JOB_FIELDS = frozenset({"pending", "duration", "outcome"})
 
 
@@ -47,7 +51,7 @@ class PlatformSettings:
     """Where the platform is."""
 
     url: str = "http://127.0.0.1:8700"
-    token: str = ""
+    token: str = field(default="", repr=False)
     timeout: float = 5.0
     """Seconds for one request; less where the call's own time is up earlier."""
 
@@ -76,7 +80,7 @@ class PlatformConnector(AsyncConnectorBase[PlatformRun]):
         """
         if self.dedupe == "search":
             answer = await self._request(ctx, "GET", "/jobs", params={"key": ctx.idempotency_key})
-            found = answer.json()["jobs"]
+            found = _part(answer, "jobs", list)
             if found:
                 return self._adopted(found[0], ctx)
         if unknown := task.custom.keys() - _JOB_FIELDS - {"conflict"}:
@@ -93,17 +97,17 @@ class PlatformConnector(AsyncConnectorBase[PlatformRun]):
             "output_prefix": "" if self.results_inline else ctx.output_prefix,
         }
         answer = await self._request(ctx, "POST", "/jobs", json=body, accept=(409,))
-        submitted = answer.json()
-        if answer.status == 409 or submitted["repeated"]:
-            return self._adopted(submitted["job"], ctx)
-        return PlatformRun(submitted["job"]["id"])
+        submitted = _part(answer, "job", dict)
+        if answer.status == 409 or _part(answer, "repeated", bool):
+            return self._adopted(submitted, ctx)
+        return PlatformRun(submitted["id"])
 
     async def get(self, job: PlatformRun, ctx: Context) -> Resource:
         """Its state; its id is the output ``o0`` of one whose results are inline.
 
         :raises ConnectorError: as the platform answers.
         """
-        shown = (await self._request(ctx, "GET", f"/jobs/{job.job_id}")).json()["job"]
+        shown = _part(await self._request(ctx, "GET", _path(job)), "job", dict)
         phase = _PHASES.get(shown["state"])
         if phase is None:
             ctx.unknown_state(shown["state"])
@@ -117,7 +121,7 @@ class PlatformConnector(AsyncConnectorBase[PlatformRun]):
         :raises ConnectorError: as the platform answers.
         """
         try:
-            await self._request(ctx, "POST", f"/jobs/{job.job_id}/cancel")
+            await self._request(ctx, "POST", f"{_path(job)}/cancel")
         except NotFound:
             pass
 
@@ -148,6 +152,24 @@ class PlatformConnector(AsyncConnectorBase[PlatformRun]):
             message = f"the platform answered HTTP {answer.status} to {method} {path}"
             raise error_for_status(answer.status, message, answer.headers)
         return answer
+
+
+def _path(job: PlatformRun) -> str:
+    if not _JOB_ID.fullmatch(job.job_id):
+        raise InvalidRequest(f"{job.job_id[:80]!r} cannot be a job's id")
+    return f"/jobs/{job.job_id}"
+
+
+def _part(answer: HttpResponse, name: str, kind: type[PartT]) -> PartT:
+    """A member of the answer.
+
+    :raises Unavailable: the answer has none: it is not the platform's.
+    """
+    body = answer.json()
+    value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, kind):
+        raise Unavailable(f"the platform's answer has no {name!r}")
+    return value
 
 
 def _labels(ctx: Context) -> dict[str, str]:

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from connectors.testing.platform._faults import Fault, FaultScript, Operation
+from connectors.testing.faults import FaultScript
+from connectors.testing.platform._faults import Fault, Operation
 from connectors.testing.platform._jobs import Job, Jobs, JobState, Submission
 
 __all__ = ["FakePlatform"]
@@ -41,7 +42,7 @@ class FakePlatform:
         self._host, self._port = host, port
         self._began = 0.0
         self._jobs = Jobs(self._now, cancel_takes=cancel_takes)
-        self._faults = FaultScript(self._now, seed)
+        self._faults: FaultScript[Fault] = FaultScript(self._now, seed)
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -186,7 +187,7 @@ class FakePlatform:
         self.requests[operation] += 1
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return _refused(401, "the token is not the one that is needed")
-        delay, fault, until = self._faults.meet(operation, key)
+        delay, fault, until = self._faults.meet(lambda each: each.is_for(operation, key), drawn_by=(operation, key))
         if delay:
             await self._wait(delay)
         if fault is None:
