@@ -1,1 +1,11 @@
-"""The Databricks connector: runs tasks as Databricks job runs."""
+"""The Databricks connector: it runs a task as a Databricks job run.
+
+It speaks the Jobs API over the server's pooled HTTP client, and takes from the Databricks SDK how to sign in. A task's
+outputs are what its own code writes.
+"""
+
+from connectors_databricks.connector import DatabricksConnector, DatabricksRun, SparkConnector
+from connectors_databricks.settings import DatabricksSettings
+from connectors_databricks.task_config import Databricks
+
+__all__ = ["Databricks", "DatabricksConnector", "DatabricksRun", "DatabricksSettings", "SparkConnector"]
