@@ -7,6 +7,7 @@ process, so that :func:`redact` takes it out of log lines, errors and metas. Not
 """
 
 from connectors.secrets._files import FileSecrets
+from connectors.secrets._kubernetes import KubernetesSecrets
 from connectors.secrets._redaction import redact, remember
 from connectors.secrets._rules import SecretRules, SecretScope
 from connectors.secrets._secrets import Secrets
@@ -16,6 +17,7 @@ __all__ = [
     "Asked",
     "EnvironmentSecrets",
     "FileSecrets",
+    "KubernetesSecrets",
     "RequestSecrets",
     "Secret",
     "SecretRules",
