@@ -34,6 +34,14 @@ async def test_a_secret_that_the_operator_did_not_list_is_not_looked_up(call: Ca
     assert service.received == []
 
 
+async def test_for_a_host_that_is_not_listed_no_secret_is_looked_up(
+    call: Call, service: FakeService, another: FakeService, allowing: Allowing
+) -> None:
+    settings = allowing(another, secret_hosts={"crm-token": (service.url,)})
+    with pytest.raises(PermissionDenied, match="is not among the hosts"):
+        await call(headers=HEADERS, settings=settings)  # it is nowhere, which nobody finds out
+
+
 async def test_a_secret_goes_to_its_own_hosts_alone(
     call: Call, service: FakeService, another: FakeService, allowing: Allowing
 ) -> None:
