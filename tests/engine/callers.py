@@ -1,4 +1,4 @@
-"""Callers whose answers arrive, or do not."""
+"""Callers whose answers arrive, or do not; and what a connector of theirs may answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from connectors import Context
+import anyio
+
+from connectors import Context, Phase, Resource
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller
 from connectors._stores import Record, Store, job_of
@@ -22,11 +24,30 @@ def hearing(heard: bool, *, deadline: float | None = None, secrets: Mapping[str,
     return Caller("flyte1", deadline=deadline, secrets=secrets or {}, on_answered=on_answered)
 
 
+def in_seconds(seconds: float) -> Caller:
+    """A caller that waits for so long from now on."""
+    return Caller("flyte1", deadline=now() + seconds)
+
+
 def raising(error: BaseException) -> Callable[[Context], Any]:
     def answer(ctx: Context) -> Any:
         raise error
 
     return answer
+
+
+def being(phase: Phase, **more: Any) -> Callable[[Context], Any]:
+    return lambda ctx: Resource(phase, **more)
+
+
+async def slowly(seconds: float, phase: Phase = Phase.RUNNING) -> Resource:
+    await anyio.sleep(seconds)
+    return Resource(phase)
+
+
+def now() -> float:
+    """On the event loop's clock."""
+    return asyncio.get_running_loop().time()
 
 
 async def job_of_attempt(engine: Engine, attempt: int = 0, *, heard: bool = True) -> bytes:

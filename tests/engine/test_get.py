@@ -25,22 +25,12 @@ from connectors import (
 )
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
+from tests.engine.callers import being, raising
 from tests.engine.harness import Bench, Job, job_request
 
 pytestmark = pytest.mark.anyio
 
 META = Job("j1").encode()
-
-
-def raising(error: BaseException) -> Callable[[Context], Any]:
-    def answer(ctx: Context) -> Any:
-        raise error
-
-    return answer
-
-
-def being(phase: Phase, **more: Any) -> Callable[[Context], Any]:
-    return lambda ctx: Resource(phase, **more)
 
 
 async def test_the_platform_s_answer_is_passed_on(bench: Bench) -> None:

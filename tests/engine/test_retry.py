@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -27,13 +26,10 @@ from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors.http import error_for_status
+from tests.engine.callers import now
 from tests.engine.harness import Bench, Job, create_request, job_request
 
 pytestmark = pytest.mark.anyio
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Platform:

@@ -9,15 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from connectors import (
-    Context,
-    NotFound,
-    PermissionDenied,
-    Phase,
-    Resource,
-    TaskCategory,
-    Unavailable,
-)
+from connectors import Context, NotFound, PermissionDenied, Phase, Resource, TaskCategory, Unavailable
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import AdmissionRefused
 from connectors._engine.shield import Shield
