@@ -22,7 +22,7 @@ NOT_THERE = """
 import sys
 for name in ("pytest", "_pytest", "grpc", "flyteidl", "flyteidl2", "flytekit", "google.protobuf"):
     sys.modules[name] = None
-import connectors.testing, connectors.testing.backend, connectors.testing.platform
+import connectors.testing, connectors.testing.backend, connectors.testing.faults, connectors.testing.platform
 """
 
 
