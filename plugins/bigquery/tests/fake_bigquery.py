@@ -1,4 +1,4 @@
-"""What no emulator does: locations, credentials, lost answers, limits, jobs that wait, answers that are none.
+"""What no emulator does: locations, credentials, limits, jobs that wait, errors in BigQuery's own words.
 
 An HTTP server with BigQuery's jobs, Google's token endpoint and the metadata server of Google Cloud, on 127.0.0.1.
 """
@@ -27,8 +27,6 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     """In place of Google's error object."""
-    carried_out: bool = False
-    """The call is carried out all the same: its answer alone is lost."""
     hangs_up: bool = False
     """The connection is closed in place of an answer."""
     waits: bool = False
@@ -101,7 +99,7 @@ class FakeBigQuery:
         body = await request.json()
         dry = bool(body["configuration"].get("dryRun"))
         fault = await self._arrived("dry_run" if dry else "insert", request, body)
-        if fault is not None and not fault.carried_out:
+        if fault is not None:
             return await self._answer_with(fault, request)
         reference = {"location": self.home, **body["jobReference"]}
         if dry:
@@ -118,7 +116,7 @@ class FakeBigQuery:
             **self.new_job,
         }
         self.jobs[name] = job
-        return web.json_response(job) if fault is None else await self._answer_with(fault, request)
+        return web.json_response(job)
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         fault = await self._arrived("get", request)
