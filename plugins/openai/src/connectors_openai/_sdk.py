@@ -6,6 +6,7 @@ module that imports the SDK, and the one place where a foreign error becomes our
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -49,9 +50,10 @@ class Pool:
 
     def __init__(self, base_url: str, *, connections: int, egress: Egress) -> None:
         """:raises FailedPrecondition: the proxy or the certificates cannot be used."""
+        proxy = egress.proxy_for(base_url)
         self._http = httpx2.AsyncClient(
-            verify=egress.ssl_context(),
-            proxy=egress.proxy_for(base_url),
+            verify=_verifying(egress, base_url, proxy or ""),
+            proxy=proxy,
             trust_env=False,  # the egress has read the environment
             follow_redirects=False,  # an API key goes to the operator's host and to no other
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -129,6 +131,12 @@ def _message(error: APIStatusError) -> str:
     if not isinstance(message, str) or not message.strip():
         return f"OpenAI answered HTTP {error.status_code}"
     return message.strip()[:_LONGEST_MESSAGE]
+
+
+def _verifying(egress: Egress, *urls: str) -> ssl.SSLContext:
+    if any(url.startswith("https:") for url in urls):
+        return egress.ssl_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which believes nobody: no certificate is read for plain http
 
 
 class _Bounded(httpx2.AsyncByteStream):

@@ -132,12 +132,13 @@ class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
         """
         api = await self._api(job, ctx)
         try:
-            await api.cancel_batch(job.batch_id)
+            try:
+                await api.cancel_batch(job.batch_id)
+            except (InvalidRequest, Conflict):  # as OpenAI says of one that is over, but not of that alone
+                if state_of(await api.batch(job.batch_id)) not in IS_OVER | {"cancelling"}:
+                    raise
         except NotFound:
             pass
-        except (InvalidRequest, Conflict):  # as OpenAI says of one that is over, but not of that alone
-            if state_of(await api.batch(job.batch_id)) not in IS_OVER | {"cancelling"}:
-                raise
 
     async def get_logs(self, job: OpenAIBatch, ctx: Context, *, lines: int, token: str) -> LogPage:
         """What is wrong with the batch, then the lines of its error file, then those of its output file.
