@@ -5,11 +5,9 @@ An HTTP server with Snowflake's SQL API on 127.0.0.1. It runs no SQL: a statemen
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
-import re
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Mapping
@@ -88,15 +86,12 @@ class FakeSnowflake:
         self.keys: dict[str, RSAPublicKey] = {}
         """By user, as a token names one: ``ACCOUNT.USER``."""
         self.oauth_tokens: set[str] = set()
-        self.revoked: set[str] = set()
-        """Tokens that are not taken any more."""
         self.new_statement: dict[str, Any] = {}
         """What a statement is made of, beside what the request says."""
         self.history_lags = False
         """Whether the history does not show what was submitted."""
         self.clock = time.time
         """What statements are made at."""
-        self._waiting: list[asyncio.Task[Any]] = []
 
     def count(self, operation: str) -> int:
         return sum(call.operation == operation for call in self.calls)
@@ -215,7 +210,7 @@ class FakeSnowflake:
         """Whose token it is, if it is good: a JWT is one that the user's registered key signed, for an hour at most."""
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         kind = request.headers.get("X-Snowflake-Authorization-Token-Type")
-        if token in self.revoked or "User-Agent" not in request.headers:
+        if "User-Agent" not in request.headers:
             return None
         if kind == "OAUTH":
             return "oauth" if token in self.oauth_tokens else None
@@ -239,10 +234,6 @@ def fingerprint(key: RSAPublicKey) -> str:
     """As ``DESCRIBE USER`` shows it in RSA_PUBLIC_KEY_FP."""
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return "SHA256:" + base64.b64encode(hashlib.sha256(der).digest()).decode()
-
-
-def placeholders(statement: str) -> int:
-    return len(re.findall(r"\?", statement))
 
 
 def _running(statement: Statement) -> web.Response:
