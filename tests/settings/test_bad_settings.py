@@ -44,6 +44,17 @@ def problems(**flags: object) -> tuple[str, ...]:
         ("unpolled_after", "2h", "--unpolled-after: must be a number, not '2h'"),
         ("host", "", "--host: must name an address; 0.0.0.0 is every interface, not ''"),
         ("metrics_host", " ", "--metrics-host: must name an address; 0.0.0.0 is every interface, not ' '"),
+        (
+            "secret_sources",
+            "files,vault",
+            "--secret-sources: must be 'request', 'environment', 'files' or 'kubernetes', not 'vault'",
+        ),
+        ("secret_sources", "files,files", "--secret-sources: must not name one twice, not 'files,files'"),
+        (
+            "egress_proxy",
+            "socks5://me:hunter2@proxy:1080",
+            "--egress-proxy: must be a proxy's address, http://host:port or http://user:password@host:port",
+        ),
         ("max_message_bytes", "4MB", "--max-message-bytes: must be a whole number, not '4MB'"),
     ],
 )
@@ -85,6 +96,23 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("connectors = 1", "[connectors] in c.toml: must be a valid dictionary, not 1"),
         ("plugins = 'hunter2'", "[plugins] in c.toml: must be a valid dictionary"),
+        (
+            "[secrets.acme]\nname = ['token']",
+            "[secrets.acme] name in c.toml: there is no such setting; did you mean 'names'?",
+        ),
+        (
+            "[secrets.acme]\nnames = ['a/b']",
+            "[secrets.acme] in c.toml: each of names must be a secret's name, in which * and ? are wildcards",
+        ),
+        (
+            "[secrets.acme.projects.'a/b/c']\ntoken = 'other'",
+            "[secrets.acme] in c.toml: projects: 'a/b/c' must be 'project', 'project/domain' or '*/domain'",
+        ),
+        (
+            "[secrets.acme.projects.lab]\ntoken = '../hunter2'",
+            "[secrets.acme] in c.toml: projects: 'lab': names must be 'name' or, on the right, 'name/key'",
+        ),
+        ("[secrets.acme.projects.lab]\ntoken = 7", "[secrets.acme] projects in c.toml: must be a string"),
         ("default_timeout = 100", "--default-timeout must not be longer than --max-timeout"),
         ("retry_initial = 100", "--retry-initial must not be longer than --retry-max"),
     ],
@@ -170,4 +198,13 @@ def test_settings_of_a_plugin_that_is_not_installed_are_an_error() -> None:
         plugin_settings(load(), ["bigquery"])
     assert error.value.problems == (
         "[plugins.bigqury] in connectors.toml: no such plugin is installed; did you mean 'bigquery'?",
+    )
+
+
+def test_secrets_of_a_plugin_that_is_not_installed_are_an_error() -> None:
+    Path("connectors.toml").write_text("[secrets.bigqury]\nnames = ['token']\n", "utf-8")
+    with pytest.raises(SettingsError) as error:
+        plugin_settings(load(), ["bigquery"])
+    assert error.value.problems == (
+        "[secrets.bigqury] in connectors.toml: no such plugin is installed; did you mean 'bigquery'?",
     )

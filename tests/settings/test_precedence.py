@@ -46,6 +46,20 @@ FIELDS = [
     ("key_namespace", "a", "b", 'key_namespace = "c"', ("a", "b", "c", "")),
     ("connector_attempts", "1", "2", "connector_attempts = 3", (1, 2, 3, 10)),
     ("connector_retry_budget", "0", "2.5", "connector_retry_budget = 3", (0, 2.5, 3, 50)),
+    (
+        "secret_sources",
+        "files",
+        "Files, kubernetes",
+        'secret_sources = ["request"]',
+        (("files",), ("files", "kubernetes"), ("request",), ("request", "environment", "files")),
+    ),
+    (
+        "egress_proxy",
+        "http://a:1",
+        "http://b:1",
+        'egress-proxy = "http://c:1"',
+        ("http://a:1", "http://b:1", "http://c:1", None),
+    ),
     ("cancel_unpolled", True, "1", "cancel-unpolled = true", (True, True, True, False)),
     ("fail_after_fault", "60", "61", "fail_after_fault = 62", (60, 61, 62, 0)),
 ]
@@ -99,6 +113,25 @@ def test_settings_do_not_change() -> None:
 
 def test_a_stores_password_is_not_in_the_settings_repr() -> None:
     assert "hunter2" not in repr(load({"store": "postgresql://me:hunter2@db/x"}))
+
+
+def test_a_proxys_password_is_in_no_repr() -> None:
+    settings = load({"egress_proxy": "http://me:hunter2@proxy:3128"})
+    assert settings.egress().proxy_for("https://platform.test/") == "http://me:hunter2@proxy:3128"
+    assert "hunter2" not in repr(settings) + repr(settings.egress())
+
+
+def test_a_plugins_secrets_are_in_a_table_of_the_file() -> None:
+    write("""
+        [secrets.acme]
+        names = ["acme-*"]
+
+        [secrets.acme.projects."research/production"]
+        acme-token = "acme-research/token"
+    """)
+    own = load().plugin_secrets()["acme"]
+    assert own.names == ("acme-*",)
+    assert own.by_project == {"research/production": {"acme-token": "acme-research/token"}}
 
 
 def test_every_setting_says_what_it_is() -> None:

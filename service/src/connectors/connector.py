@@ -91,10 +91,11 @@ class ConnectorBase(ABC):
     Settings: ClassVar[type[Any]] = NoSettings
     """A frozen dataclass of this plugin's settings, each with a default: filled from ``CONNECTORS_<PLUGIN>__<FIELD>``
     and ``[plugins.<name>]``, validated at start."""
-    secret_names: ClassVar[tuple[str, ...] | None] = None
-    """The names of the secrets that this connector may ask ``ctx.secrets`` for; an operator adds others by setting
-    (``[secrets.<plugin>] names``). None: any that no other plugin declares, and then of the environment only variables
-    that begin with ``_FSEC_``: declare the names, above all where a task can choose one."""
+    secret_names: tuple[str, ...] | None = None
+    """The names of the secrets that this connector may ask ``ctx.secrets`` for, of the class or, where its settings
+    name them, of the object once it is constructed; an operator adds others (``[secrets.<plugin>] names``). None: any
+    that no other plugin declares, and then of the environment only variables that begin with ``_FSEC_``. Declare the
+    names, above all where a task can choose one."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = self.Settings() if settings is None else settings

@@ -131,6 +131,7 @@ def _check(item: Any) -> TaskCategory:
     if not isinstance(version, int) or isinstance(version, bool) or not 0 <= version < 2**31:
         shown = reprlib.repr(version)
         raise _Unusable(f"{kind.__name__}.task_type_version must be a whole number from 0 to 2^31 - 1; it is {shown}")
+    _check_secret_names(item, kind)
     if issubclass(kind, AsyncConnectorBase):
         _check_meta(kind)
         _check_promises(item, kind)
@@ -148,6 +149,13 @@ def _check_meta(kind: type[AsyncConnectorBase[Any]]) -> None:
         TypeAdapter(meta)
     except Exception as error:
         raise _Unusable(f"{whose} has no JSON form: {describe(error)}") from error
+
+
+def _check_secret_names(item: Any, kind: type[ConnectorBase]) -> None:
+    """A lone name, forgotten commas and all, would be read as the names of its letters."""
+    names = item.secret_names
+    if names is not None and not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
+        raise _Unusable(f"{kind.__name__}.secret_names must be a tuple of names, or None; it is {reprlib.repr(names)}")
 
 
 def _check_promises(item: Any, kind: type[AsyncConnectorBase[Any]]) -> None:

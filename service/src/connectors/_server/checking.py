@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors._registry import Registry
+from connectors._server import outside
 from connectors._server.discovery import discover, mistakes, nothing_served
 from connectors._server.starting import StartError, close_connectors, start_connectors, start_store
 from connectors._settings import Settings
@@ -33,7 +34,11 @@ def check(settings: Settings) -> Sequence[Finding]:
     registry = discover(settings)
     wrong = [*mistakes(settings, registry)]
     findings = [Finding("settings", line, is_fault=True) for line in wrong] or [Finding("settings", "can be used")]
-    registry = asyncio.run(_start_and_close(registry))
+    unusable = outside.faults(settings)
+    findings += [Finding("settings", line, is_fault=True) for line in unusable]
+    findings += [Finding("settings", f"to be looked at: {line}") for line in outside.doubts(settings)]
+    if not unusable:
+        registry = asyncio.run(_start_and_close(registry, settings))
     findings += [Finding(str(item.category), f"{item.kind}, by plugin {item.plugin!r}") for item in registry]
     findings += [Finding(f"plugin {failure.plugin}", str(failure), is_fault=True) for failure in registry.failures]
     if not len(registry):
@@ -42,8 +47,8 @@ def check(settings: Settings) -> Sequence[Finding]:
     return findings
 
 
-async def _start_and_close(registry: Registry) -> Registry:
-    async with HttpClient() as http:
+async def _start_and_close(registry: Registry, settings: Settings) -> Registry:
+    async with HttpClient(egress=settings.egress()) as http:
         started = await start_connectors(registry, http)
         await close_connectors(started)
     return started

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatchcase
 
 from connectors._registry import Registry, installed_entry_points
-from connectors._settings import Settings, SettingsError, notices, plugin_settings
+from connectors._settings import Settings, SettingsError, nearest, notices, plugin_settings
 
 __all__ = ["discover", "mistakes", "nothing_served", "refuse_bad_settings"]
 
@@ -35,7 +36,23 @@ def refuse_bad_settings(registry: Registry) -> None:
 def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
     """What may be a mistake in the settings and stops nothing, a line each."""
     plugins = {entry.name for entry in installed_entry_points()}
-    return notices(settings, plugins, {item.category.name for item in registry})
+    lines = notices(settings, plugins, {item.category.name for item in registry})
+    return [*lines, *_names_not_asked_for(settings, registry)]
+
+
+def _names_not_asked_for(settings: Settings, registry: Registry) -> Iterator[str]:
+    for plugin, own in settings.secrets.items():
+        kinds = [item.connector.secret_names for item in registry if item.plugin == plugin]
+        asked_for = {*own.names, *(name for names in kinds for name in names or ())}
+        if not kinds or None in kinds:
+            continue  # it is not served, or asks for what it likes
+        for place, names in own.projects.items():
+            for name in names:
+                if not any(fnmatchcase(name, each) for each in asked_for):
+                    yield (
+                        f"[secrets.{plugin}.projects] {place!r} names the secret {name!r}, which the plugin does not "
+                        f"ask for{nearest(name, asked_for)}"
+                    )
 
 
 def nothing_served(settings: Settings, registry: Registry) -> str:

@@ -16,6 +16,7 @@ from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, 
 from connectors._observability.logs import UnknownStateLog, log_call, log_registry
 from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure, Registry
+from connectors._server import outside
 from connectors._server.discovery import mistakes, nothing_served
 from connectors._server.ending import CLOSE_WITHIN
 from connectors._server.starting import (
@@ -36,6 +37,7 @@ from connectors._wire.status import Status
 from connectors._wire.stored_forms import MessageForms
 from connectors._wire.transport import GrpcServer, Limits
 from connectors.http import HttpClient
+from connectors.secrets import KubernetesSecrets, SecretSource
 
 __all__ = ["Addresses", "Server"]
 
@@ -73,6 +75,10 @@ class Server:
         :raises StartError: something cannot be started.
         """
         settings, stack = self._settings, self._stack
+        unusable = outside.faults(settings)
+        if unusable:
+            raise StartError("; ".join(unusable))
+        outside.hide_password(settings)
         endpoint = HttpEndpoint(self._pages())
         stack.push_async_callback(endpoint.aclose)
         metrics_at = await listen(
@@ -87,7 +93,9 @@ class Server:
         in_use = store_in_use(settings.store)
         log.info("idempotency records are in %s", in_use, extra={"fields": {"event": "store", "store": in_use}})
         self._metrics.show_store(lambda: self._store.down_since is None, lambda: self._store.outages)
-        http = await stack.enter_async_context(HttpClient(user_agent=f"connectors/{version()}"))
+        http = await stack.enter_async_context(
+            HttpClient(user_agent=f"connectors/{version()}", egress=settings.egress())
+        )
         registry = await self._start_connectors(http)
         self._engine = await stack.enter_async_context(
             Engine(
@@ -98,6 +106,8 @@ class Server:
                 options=settings.engine_options(),
                 observers=(self._metrics.observe, log_call, UnknownStateLog()),
                 meters=(self._metrics.used,),
+                secret_sources=self._secret_sources(),
+                plugin_secrets=settings.plugin_secrets(),
             )
         )
         self._metrics.show_in_flight(lambda: self._engine.in_flight)
@@ -125,13 +135,20 @@ class Server:
         self._state = "closing"
         await self._stack.aclose()
 
+    def _secret_sources(self) -> Sequence[SecretSource]:
+        sources = outside.secret_sources(self._settings)
+        for source in sources:
+            if isinstance(source, KubernetesSecrets):
+                self._stack.push_async_callback(source.aclose)
+        return sources
+
     async def _start_connectors(self, http: HttpClient) -> Registry:
         _refuse(self._settings, self._registry.failures)
         registry = await start_connectors(self._registry, http)
         self._stack.push_async_callback(self._close_connectors, registry)
         self._metrics.plugin_failures(registry.failures)
         log_registry(registry)
-        for line in mistakes(self._settings, registry):
+        for line in [*mistakes(self._settings, registry), *outside.doubts(self._settings)]:
             log.warning("%s", line)
         _refuse(self._settings, registry.failures)
         if not len(registry):

@@ -8,6 +8,16 @@ read.
 from connectors._settings.loading import load
 from connectors._settings.plugins import notices, plugin_settings
 from connectors._settings.settings import Settings, address
-from connectors._settings.sources import FILE_ONLY, SettingsError, flag_of
+from connectors._settings.sources import FILE_ONLY, SettingsError, flag_of, nearest
 
-__all__ = ["FILE_ONLY", "Settings", "SettingsError", "address", "flag_of", "load", "notices", "plugin_settings"]
+__all__ = [
+    "FILE_ONLY",
+    "Settings",
+    "SettingsError",
+    "address",
+    "flag_of",
+    "load",
+    "nearest",
+    "notices",
+    "plugin_settings",
+]

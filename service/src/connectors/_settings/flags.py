@@ -52,10 +52,14 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
         help=field.description,
         rich_help_panel=str(extra["section"]) if isinstance(extra, dict) else None,
         metavar=None if is_switch else _METAVARS.get(field.annotation, "TEXT"),
-        show_default=False if field.default in (None, "", ()) else str(field.default).lower(),
+        show_default=False if field.default in (None, "", ()) else _shown(field.default),
     )
     # Everything but a switch is text: the settings read it as they read a variable, and refuse it in the same words.
     kind: Any = bool if is_switch else str
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _shown(default: Any) -> str:
+    return ",".join(default) if isinstance(default, tuple) else str(default).lower()

@@ -9,12 +9,22 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors._registry.plugin_settings import expectation
+from connectors._settings.secrets import SecretsOfPlugin
 from connectors._settings.settings import LimitsOfConnector, Settings
-from connectors._settings.sources import ConfigFile, Environment, SettingsError, flag_of, nearest, variable_of
+from connectors._settings.sources import (
+    FILE_ONLY,
+    ConfigFile,
+    Environment,
+    SettingsError,
+    flag_of,
+    nearest,
+    variable_of,
+)
 
 __all__ = ["load"]
 
-_NOT_SHOWN = frozenset({"store", "plugins"})  # may hold a password
+_NOT_SHOWN = frozenset({"store", "plugins", "secrets", "egress_proxy"})  # may hold a password
+_IN_TABLES = {"connectors": LimitsOfConnector.model_fields, "secrets": SecretsOfPlugin.model_fields}
 
 
 def load(flags: Mapping[str, Any] | None = None) -> Settings:
@@ -38,7 +48,7 @@ def _problem(details: ErrorDetails, flags: Mapping[str, Any]) -> str:
         return expectation(details)
     field = where[0]
     if details["type"] == "extra_forbidden":
-        known = Settings.model_fields if len(where) == 1 else LimitsOfConnector.model_fields
+        known = Settings.model_fields if len(where) == 1 else _IN_TABLES[field]
         return f"{_place(where, flags)}: there is no such setting{nearest(where[-1], known)}"
     text = f"{_place(where, flags)}: {expectation(details)}"
     value = details["input"]
@@ -53,7 +63,7 @@ def _place(where: list[str], flags: Mapping[str, Any]) -> str:
     if field in environment:
         return variable_of(field)
     path = ConfigFile(Settings, flags.get("config") or environment.get("config")).path
-    if field in ("connectors", "plugins"):
+    if field in FILE_ONLY:
         table, inner = ".".join(where[:2]), " ".join(where[2:3])
         return f"[{table}] {inner} in {path}" if inner else f"[{table}] in {path}"
     return f"{field} in {path}"

@@ -22,13 +22,15 @@ def plugin_settings(settings: Settings, plugins: Iterable[str]) -> Mapping[str, 
     """The raw settings of each installed plugin, by plugin and field; the environment wins over the file.
 
     :param plugins: the names of those that are installed.
-    :raises SettingsError: the file has settings of a plugin that is not installed.
+    :raises SettingsError: the file has settings, or secrets, of a plugin that is not installed.
     """
     installed = sorted(set(plugins))
     path = ConfigFile(Settings, settings.config or Environment(Settings)().get("config")).path
+    tables = (("plugins", settings.plugins), ("secrets", settings.secrets))
     unknown = [
-        f"[plugins.{name}] in {path}: no such plugin is installed{nearest(name, installed)}"
-        for name in settings.plugins
+        f"[{table}.{name}] in {path}: no such plugin is installed{nearest(name, installed)}"
+        for table, names in tables
+        for name in names
         if name not in installed
     ]
     if unknown:

@@ -9,8 +9,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from connectors._engine.options import ConnectorLimits, EngineOptions
+from connectors._engine.secret_access import PluginSecrets
 from connectors._registry import Selection
+from connectors._settings.secrets import SecretsOfPlugin
 from connectors._settings.sources import ConfigFile, Environment, flag_of
+from connectors.http import Egress
 
 __all__ = ["LimitsOfConnector", "Settings", "address"]
 
@@ -38,7 +41,23 @@ def _not_empty(host: str) -> str:
     return host
 
 
+def _not_twice(words: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(words)) < len(words):
+        raise ValueError("must not name one twice")
+    return words
+
+
+def _a_proxy(address: str) -> str:
+    Egress(proxy=address)
+    return address
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+SecretSources = Annotated[
+    tuple[Annotated[Literal["request", "environment", "files", "kubernetes"], BeforeValidator(_lower)], ...],
+    BeforeValidator(_split),
+    AfterValidator(_not_twice),
+]
 Host = Annotated[str, AfterValidator(_not_empty)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
@@ -158,6 +177,35 @@ class Settings(BaseSettings):
     allow_task_types: Names | None = _setting(None, "Plugins", "Serve only these task types, separated by commas.")
     deny_task_types: Names = _setting((), "Plugins", "Do not serve these task types. Deny wins over allow.")
 
+    secret_sources: SecretSources = _setting(
+        ("request", "environment", "files"),
+        "Secrets",
+        "Where secrets are looked for, in this order: request, environment, files, kubernetes (which needs the extra "
+        "of that name).",
+    )
+    secret_folders: Names = _setting(
+        ("/etc/secrets",), "Secrets", "The folders of the source files: a file is named after its secret."
+    )
+    secret_namespaces: Names = _setting(
+        (),
+        "Secrets",
+        "The workflows' namespaces in which the source kubernetes may read; * and ? are wildcards. By default none.",
+    )
+
+    egress_proxy: Annotated[str, AfterValidator(_a_proxy)] | None = _setting(
+        None,
+        "Egress",
+        "The proxy for requests to platforms, http://host:port, also with user:password@. By default HTTPS_PROXY and "
+        "HTTP_PROXY say; NO_PROXY holds in both cases.",
+        repr=False,
+    )
+    egress_ca_file: Path | None = _setting(
+        None,
+        "Egress",
+        "A file of certificate authorities (PEM) that are trusted in place of the system's. By default SSL_CERT_FILE "
+        "says.",
+    )
+
     default_timeout: PositiveSeconds = _setting(
         _ENGINE.default_timeout, "Limits", "Seconds for a call whose caller set no deadline."
     )
@@ -207,6 +255,12 @@ class Settings(BaseSettings):
         description="Each plugin's own settings: [plugins.<name>] in the file, CONNECTORS_<PLUGIN>__<FIELD>.",
     )
 
+    secrets: dict[str, SecretsOfPlugin] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Which secrets a plugin may read, and a project's own, in the file alone: [secrets.<plugin>].",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -244,6 +298,14 @@ class Settings(BaseSettings):
             allow_task_types=None if self.allow_task_types is None else frozenset(self.allow_task_types),
             deny_task_types=frozenset(self.deny_task_types),
         )
+
+    def egress(self) -> Egress:
+        """Which way requests leave."""
+        return Egress(self.egress_proxy, None if self.egress_ca_file is None else str(self.egress_ca_file))
+
+    def plugin_secrets(self) -> dict[str, PluginSecrets]:
+        """The operator's word on secrets, by plugin."""
+        return {plugin: PluginSecrets(own.names, own.projects) for plugin, own in self.secrets.items()}
 
     def engine_options(self) -> EngineOptions:
         """The engine's part."""

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 __all__ = ["FILE_ONLY", "PREFIX", "ConfigFile", "Environment", "SettingsError", "flag_of", "nearest", "variable_of"]
 
 PREFIX = "CONNECTORS_"
-FILE_ONLY = frozenset({"connectors", "plugins"})
+FILE_ONLY = frozenset({"connectors", "plugins", "secrets"})
 """Tables of the file; no flag and no variable stands for them."""
 _DEFAULT_FILE = Path("connectors.toml")
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://")

@@ -136,6 +136,9 @@ class HttpClient:
             raise DeadlineExceeded(f"no answer from {_host(url)} within {timeout:.3g} s") from error
         except aiohttp.InvalidURL as error:
             raise InvalidRequest(f"{url[:200]!r} is not a URL") from error
+        except aiohttp.ClientHttpProxyError as error:
+            # not chained: its text has the proxy's URL, password and all
+            raise Unavailable(f"the proxy does not lead to {_host(url)}: it answered HTTP {error.status}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{_host(url)} could not be reached, or broke off: {type(error).__name__}") from error
 

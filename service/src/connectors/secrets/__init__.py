@@ -9,7 +9,7 @@ process, so that :func:`redact` takes it out of log lines, errors and metas. Not
 from connectors.secrets._files import FileSecrets
 from connectors.secrets._kubernetes import KubernetesSecrets
 from connectors.secrets._redaction import redact, remember
-from connectors.secrets._rules import SecretRules, SecretScope
+from connectors.secrets._rules import SecretRules, SecretScope, check_name, name_and_key
 from connectors.secrets._secrets import Secrets
 from connectors.secrets._sources import Asked, EnvironmentSecrets, RequestSecrets, Secret, SecretSource
 
@@ -24,6 +24,8 @@ __all__ = [
     "SecretScope",
     "SecretSource",
     "Secrets",
+    "check_name",
+    "name_and_key",
     "redact",
     "remember",
 ]
