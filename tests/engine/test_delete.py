@@ -24,7 +24,7 @@ from connectors import (
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import ConnectorBug
 from connectors._engine.requests import Caller
-from connectors._stores import Deletion, Record
+from connectors._stores import Attention, Deletion, Record
 from tests.engine.callers import hearing, job_of_attempt, raising, record_of
 from tests.engine.harness import Bench, Job, job_request
 from tests.engine.unreachable_store import UnreachableStore
@@ -236,7 +236,7 @@ async def test_what_will_never_be_possible_is_an_error_and_not_tried_again(bench
         await anyio.sleep(3_600)
         record = await record_of(bench.store, meta)
     assert bench.acme.deletes == 1
-    assert record.is_over
+    assert record.attention() is Attention.NONE
     assert str(error) in record.reason
 
 

@@ -96,7 +96,7 @@ async def test_a_deletion_is_given_up_after_a_week(bench: Bench, caplog: pytest.
         assert (await found(bench.store, key)).attention() is Attention.DELETE
         await anyio.sleep(2 * 86_400)
         record = await found(bench.store, key)
-    assert record.is_over
+    assert record.attention() is Attention.NONE
     assert "HTTP 403" in record.reason
 
 
@@ -108,7 +108,7 @@ async def test_a_deletion_that_will_never_be_possible_is_given_up_at_once(bench:
         await anyio.sleep(86_400)
     record = await found(bench.store, key)
     assert bench.acme.deletes == 1
-    assert (record.is_over, record.reason) == (True, "could not be cancelled: not our host")
+    assert (record.attention(), record.reason) == (Attention.NONE, "could not be cancelled: not our host")
 
 
 @pytest.mark.parametrize("state", [State.RESERVED, State.UNKNOWN])

@@ -101,7 +101,16 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_server.Red
 def postgresql() -> Iterator[postgres_server.PostgresServer]:
     if reason := postgres_server.available():
         pytest.skip(reason)
-    with postgres_server.postgres_server("fsync=off") as server:
+    with postgres_server.postgres_server("fsync=off", "max_connections=300") as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[postgres_server.PostgresServer]:
+    """One that the test may kill, or change."""
+    if reason := postgres_server.available():
+        pytest.skip(reason)
+    with postgres_server.postgres_server() as server:
         yield server
 
 

@@ -66,7 +66,7 @@ async def test_whoever_reserves_a_key_takes_back_that_it_was_reported(
     servers: Servers, made: Callable[[Store], Awaitable[object]]
 ) -> None:
     await made(servers.first)
-    assert (await reported(servers.first)).is_over
+    assert (await reported(servers.first)).attention() is Attention.NONE
     servers.clock.advance(LEASE)
     claim = await reserve(servers.second, owner="b")
     assert (claim.record.set_aside, claim.record.reason) == (False, "")

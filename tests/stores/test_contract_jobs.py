@@ -260,7 +260,7 @@ async def test_a_job_that_was_cancelled_is_over_whether_or_not_that_was_wanted(s
     await servers.second.note_deleted("k")
     done = replace(before, deletion=Deletion.DONE, changed=servers.clock.now)
     assert await servers.first.find("k") == done
-    assert done.is_over
+    assert done.attention() is Attention.NONE
     for attention in Attention:
         assert attention is Attention.NONE or await servers.first.waiting(attention, older_than=0) == []
 
@@ -284,7 +284,7 @@ async def test_a_record_that_is_set_aside_is_not_judged_any_more_and_still_found
     assert await servers.second.set_aside("k", reason="reported")
     aside = replace(before, delivery=Delivery.LOST, set_aside=True, reason="reported", changed=servers.clock.now)
     assert await servers.first.find("k") == aside
-    assert aside.is_over
+    assert aside.attention() is Attention.NONE
     assert await servers.first.waiting(Attention.LOST, older_than=0) == []
     assert await servers.first.waiting(Attention.IDLE, older_than=0) == []
     assert await servers.first.find_job(before.job) == aside
@@ -296,7 +296,7 @@ async def test_a_job_that_another_attempt_took_over_leads_to_that_attempt_alone(
     servers.clock.advance(1)
     assert await servers.second.set_aside("k1", reason="adopted", adopted_by="k2")
     aside = await found(servers.first, "k1")
-    assert (aside.adopted_by, aside.set_aside, aside.is_over) == ("k2", True, True)
+    assert (aside.adopted_by, aside.set_aside, aside.attention()) == ("k2", True, Attention.NONE)
     assert await servers.first.find_job(before.job) == await found(servers.first, "k2")
 
 
@@ -315,7 +315,7 @@ async def test_a_deletion_that_was_given_up_is_neither_due_nor_claimed_and_can_b
     servers.clock.advance(60)
     assert await servers.second.set_aside("k", reason="given up", still=Attention.DELETE)
     given_up = await found(servers.first)
-    assert (given_up.deletion, given_up.is_over) == (Deletion.WANTED, True)
+    assert (given_up.deletion, given_up.attention()) == (Deletion.WANTED, Attention.NONE)
     assert await servers.first.waiting(Attention.DELETE, older_than=0) == []
     assert await servers.first.claim_deletion("k", hold=60) is None
     servers.clock.advance(1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from connectors._stores import Claim, Record, State, Store, job_of
+from connectors._stores import Attention, Claim, Record, State, Store, job_of
 from tests.stores.conftest import Servers
 from tests.stores.steps import END, LEASE, LONG, SUBJECT, found, make_job, make_unknown, replay, reserve
 
@@ -58,7 +58,7 @@ async def test_a_key_that_is_only_a_lock_is_a_run_of_its_own_and_nobodys_job(sto
     assert await store.complete("k", owner="a", meta=b"answer")
     record = await found(store)
     assert (record.run, record.generation, record.tracked, record.subject) == ("k", 0, False, {})
-    assert (record.job, record.is_over) == ("", True)
+    assert (record.job, record.attention()) == ("", Attention.NONE)
 
 
 async def test_a_subject_makes_a_record_tracked_though_it_be_empty(store: Store) -> None:

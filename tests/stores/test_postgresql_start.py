@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -23,7 +22,6 @@ from tests.stores.postgres_server import (
     available,
     pgbouncer,
     pgbouncer_available,
-    postgres_server,
 )
 
 pytestmark = pytest.mark.anyio
@@ -32,22 +30,9 @@ needs_server = pytest.mark.skipif(available() is not None, reason=str(available(
 SECRET = "Sup3r-s3cret-w0rd"  # of no account anywhere
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with postgres_server("fsync=off", "max_connections=60") as running:
-        yield running
-
-
 @pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    """One whose state a test may change."""
-    with postgres_server("fsync=off") as running:
-        yield running
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.new_database()
+def url(postgresql: PostgresServer) -> str:
+    return postgresql.new_database()
 
 
 async def start(url: str) -> None:
@@ -80,72 +65,72 @@ def user(server: PostgresServer, url: str, *grants: str) -> str:
 
 
 @needs_server
-async def test_stores_that_start_first_at_once_all_start(server: PostgresServer) -> None:
+async def test_stores_that_start_first_at_once_all_start(postgresql: PostgresServer) -> None:
     for _ in range(3):
-        url = server.new_database()
+        url = postgresql.new_database()
         await asyncio.gather(*(start(url) for _ in range(4)))
-        assert server.execute("SELECT version FROM connectors_schema", url) == [(len(MIGRATIONS),)]
+        assert postgresql.execute("SELECT version FROM connectors_schema", url) == [(len(MIGRATIONS),)]
 
 
 @pytest.mark.skipif(pgbouncer_available() is not None, reason=str(pgbouncer_available()))
-async def test_stores_that_start_first_at_once_through_a_pooler_all_start(server: PostgresServer) -> None:
-    with pgbouncer(server) as pooler:
+async def test_stores_that_start_first_at_once_through_a_pooler_all_start(postgresql: PostgresServer) -> None:
+    with pgbouncer(postgresql) as pooler:
         for _ in range(3):
-            url = server.new_database()
+            url = postgresql.new_database()
             await asyncio.gather(*(start(pooler.url(url)) for _ in range(4)))
-            assert server.execute("SELECT version FROM connectors_schema", url) == [(len(MIGRATIONS),)]
+            assert postgresql.execute("SELECT version FROM connectors_schema", url) == [(len(MIGRATIONS),)]
 
 
 @needs_server
-async def test_the_urls_options_choose_the_schema(server: PostgresServer, url: str) -> None:
-    server.execute("CREATE SCHEMA other", url)
+async def test_the_urls_options_choose_the_schema(postgresql: PostgresServer, url: str) -> None:
+    postgresql.execute("CREATE SCHEMA other", url)
     await start(f"{url}?options=-csearch_path%3Dother")
-    assert server.execute("SELECT count(*) FROM other.connectors_records", url) == [(1,)]
+    assert postgresql.execute("SELECT count(*) FROM other.connectors_records", url) == [(1,)]
 
 
 @needs_server
 async def test_a_newer_schema_that_names_this_release_as_able_to_use_it_is_used(
-    server: PostgresServer, url: str
+    postgresql: PostgresServer, url: str
 ) -> None:
     await start(url)
-    server.execute("UPDATE connectors_schema SET version = 99, usable_from = 1", url)
-    server.execute("ALTER TABLE connectors_records ADD COLUMN newer text", url)
+    postgresql.execute("UPDATE connectors_schema SET version = 99, usable_from = 1", url)
+    postgresql.execute("ALTER TABLE connectors_records ADD COLUMN newer text", url)
     await start(url)
-    assert server.execute("SELECT version, usable_from FROM connectors_schema", url) == [(99, 1)]
+    assert postgresql.execute("SELECT version, usable_from FROM connectors_schema", url) == [(99, 1)]
 
 
 @needs_server
-async def test_another_newer_schema_is_refused(server: PostgresServer, url: str) -> None:
+async def test_another_newer_schema_is_refused(postgresql: PostgresServer, url: str) -> None:
     await start(url)
-    server.execute("UPDATE connectors_schema SET version = 99, usable_from = 98", url)
+    postgresql.execute("UPDATE connectors_schema SET version = 99, usable_from = 98", url)
     assert "schema 99 is of a newer release, and can be used from schema 98 on" in await fault_of(url)
 
 
 @needs_server
-async def test_a_migration_that_fails_leaves_nothing_behind(server: PostgresServer, url: str) -> None:
-    server.execute("CREATE TABLE connectors_payloads (somebody text)", url)
+async def test_a_migration_that_fails_leaves_nothing_behind(postgresql: PostgresServer, url: str) -> None:
+    postgresql.execute("CREATE TABLE connectors_payloads (somebody text)", url)
     assert 'relation "connectors_payloads" already exists' in await fault_of(url)
-    assert server.execute("SELECT to_regclass('connectors_records')", url) == [(None,)]
+    assert postgresql.execute("SELECT to_regclass('connectors_records')", url) == [(None,)]
 
 
 # ------------------------------------------------------------------------------------------------------------- the user
 
 
 @needs_server
-async def test_a_user_who_may_create_nothing_can_use_a_schema_that_exists(server: PostgresServer, url: str) -> None:
+async def test_a_user_who_may_create_nothing_can_use_a_schema_that_exists(postgresql: PostgresServer, url: str) -> None:
     await start(url)
-    await start(user(server, url, "ALL ON ALL TABLES IN SCHEMA public"))
+    await start(user(postgresql, url, "ALL ON ALL TABLES IN SCHEMA public"))
 
 
 @needs_server
-async def test_a_user_who_may_create_nothing_cannot_make_the_schema(server: PostgresServer, url: str) -> None:
-    assert "permission denied for schema public" in await fault_of(user(server, url))
+async def test_a_user_who_may_create_nothing_cannot_make_the_schema(postgresql: PostgresServer, url: str) -> None:
+    assert "permission denied for schema public" in await fault_of(user(postgresql, url))
 
 
 @needs_server
-async def test_a_user_who_may_not_write_is_refused_at_the_start(server: PostgresServer, url: str) -> None:
+async def test_a_user_who_may_not_write_is_refused_at_the_start(postgresql: PostgresServer, url: str) -> None:
     await start(url)
-    fault = await fault_of(user(server, url, "SELECT ON ALL TABLES IN SCHEMA public"))
+    fault = await fault_of(user(postgresql, url, "SELECT ON ALL TABLES IN SCHEMA public"))
     assert "needs SELECT, INSERT, UPDATE and DELETE on connectors_records and connectors_payloads" in fault
 
 
@@ -160,18 +145,18 @@ async def test_a_user_who_may_not_write_is_refused_at_the_start(server: Postgres
     ],
 )
 async def test_who_is_refused_by_the_server_is_told_so(
-    server: PostgresServer, name: str, password: str, database: str, fault: str
+    postgresql: PostgresServer, name: str, password: str, database: str, fault: str
 ) -> None:
-    message = await fault_of(server.database_url(database, name, password))
+    message = await fault_of(postgresql.database_url(database, name, password))
     assert fault in message
     assert SECRET not in message
     assert PASSWORD not in message
 
 
 @pytest.mark.skipif(pgbouncer_available() is not None, reason=str(pgbouncer_available()))
-async def test_who_is_refused_by_a_pooler_is_told_so(server: PostgresServer) -> None:
-    with pgbouncer(server) as pooler:
-        fault = await fault_of(pooler.url(server.database_url("postgres", "postgres", SECRET)))
+async def test_who_is_refused_by_a_pooler_is_told_so(postgresql: PostgresServer) -> None:
+    with pgbouncer(postgresql) as pooler:
+        fault = await fault_of(pooler.url(postgresql.database_url("postgres", "postgres", SECRET)))
     assert "authentication failed" in fault
     assert SECRET not in fault
 
@@ -180,11 +165,11 @@ async def test_who_is_refused_by_a_pooler_is_told_so(server: PostgresServer) -> 
 
 
 @needs_server
-async def test_a_standby_is_refused(own_server: PostgresServer) -> None:
-    own_server.stop()
-    (own_server.folder / "data" / "standby.signal").touch()
-    own_server.start()
-    assert "it is read-only" in await fault_of(own_server.url)
+async def test_a_standby_is_refused(own_postgresql: PostgresServer) -> None:
+    own_postgresql.stop()
+    (own_postgresql.folder / "data" / "standby.signal").touch()
+    own_postgresql.start()
+    assert "it is read-only" in await fault_of(own_postgresql.url)
 
 
 @needs_server
@@ -198,23 +183,23 @@ async def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(url: st
 
 
 @needs_server
-async def test_a_server_whose_connections_are_all_taken_is_unavailable(server: PostgresServer, url: str) -> None:
+async def test_a_server_whose_connections_are_all_taken_is_unavailable(postgresql: PostgresServer, url: str) -> None:
     await start(url)
-    limited = user(server, url, "ALL ON ALL TABLES IN SCHEMA public")
+    limited = user(postgresql, url, "ALL ON ALL TABLES IN SCHEMA public")
     name = limited.partition("://")[2].partition(":")[0]
-    server.execute(f"ALTER ROLE {name} CONNECTION LIMIT 1")
+    postgresql.execute(f"ALTER ROLE {name} CONNECTION LIMIT 1")
     with psycopg.connect(limited), pytest.raises(StoreUnavailable, match="too many connections"):
         await start(limited)
     await start(limited)
 
 
 @needs_server
-async def test_a_server_that_shuts_down_is_unavailable(own_server: PostgresServer) -> None:
-    with psycopg.connect(own_server.url):  # which a smart shutdown waits for
-        os.kill(own_server.pid, signal.SIGTERM)
+async def test_a_server_that_shuts_down_is_unavailable(own_postgresql: PostgresServer) -> None:
+    with psycopg.connect(own_postgresql.url):  # which a smart shutdown waits for
+        os.kill(own_postgresql.pid, signal.SIGTERM)
         while True:
             with pytest.raises(StoreUnavailable) as caught:
-                await _start_until_it_fails(own_server.url)
+                await _start_until_it_fails(own_postgresql.url)
             if "shutting down" in caught.value.message:
                 break
 
@@ -246,7 +231,7 @@ async def test_a_host_that_says_nothing_is_unavailable_within_seconds() -> None:
 
 
 @needs_server
-async def test_the_second_of_two_hosts_is_found_where_the_first_is_gone(server: PostgresServer, url: str) -> None:
+async def test_the_second_of_two_hosts_is_found_where_the_first_is_gone(postgresql: PostgresServer, url: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         gone = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -254,12 +239,12 @@ async def test_the_second_of_two_hosts_is_found_where_the_first_is_gone(server: 
 
 
 @needs_server
-async def test_a_start_that_failed_can_be_repeated(own_server: PostgresServer) -> None:
-    own_server.stop()
-    store = PostgresStore(own_server.url)
+async def test_a_start_that_failed_can_be_repeated(own_postgresql: PostgresServer) -> None:
+    own_postgresql.stop()
+    store = PostgresStore(own_postgresql.url)
     with pytest.raises(StoreUnavailable):
         await store.start()
-    own_server.start()
+    own_postgresql.start()
     await store.start()
     assert await store.now() > 0
     await store.aclose()

@@ -191,7 +191,7 @@ LOST = replace(DONE, delivery=Delivery.LOST)
 def test_a_record_waits_for_attention_since(record: Record, attention: Attention, since: float) -> None:
     assert (record.indexed().attention, record.indexed().since) == (attention, since)
     assert record.attention() is attention
-    assert not record.is_over
+    assert record.attention() is not Attention.NONE
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_record_waits_for_attention_since(record: Record, attention: Attention
 )
 def test_a_record_that_nothing_more_is_to_be_done_about_waits_for_nothing(record: Record) -> None:
     assert record.indexed().attention is Attention.NONE
-    assert record.is_over
+    assert record.attention() is Attention.NONE
 
 
 def test_a_job_leads_to_its_record_until_another_attempt_took_it_over() -> None:

@@ -1,24 +1,20 @@
-"""What is true of the SQLite store alone: its file, its thread, its transactions."""
+"""What is true of the SQLite store alone: its threads, its lookups, its transactions."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import struct
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 
-from connectors._stores import Attention, Claim, State, StoreUnavailable, StoreUnfit, job_of
+from connectors._stores import Attention, Claim, State, StoreUnavailable, job_of
 from connectors._stores.sqlite import PAGE, SqliteStore
 from connectors._stores.sqlite_batch import LIMIT, LOOKUPS
-from connectors._stores.sqlite_file import open_database
-from connectors._stores.sqlite_thread import SqliteThread
+from tests.stores.sqlite_probes import commits, locked, store_threads
 
 pytestmark = pytest.mark.anyio
 
@@ -45,194 +41,8 @@ async def patient(path: Path, anyio_backend: str) -> AsyncIterator[SqliteStore]:
     await store.aclose()
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Another program holds the file's write lock."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
 async def reserve(store: SqliteStore, key: str = "k", owner: str = "a") -> Claim:
     return await store.reserve(key, owner=owner, lease=60.0, task_type="bigquery")
-
-
-def store_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("connectors-sqlite")]
-
-
-# ------------------------------------------------------------------------------------------------------------ the file
-
-
-async def test_records_and_payloads_outlive_the_server(path: Path) -> None:
-    before = SqliteStore(path)
-    await before.start()
-    await reserve(before)
-    await before.complete("k", owner="a", meta=b"job")
-    await before.save("k", "result", b"bytes", ttl=60.0)
-    kept = await before.find("k")
-    await before.aclose()
-    after = SqliteStore(path)
-    await after.start()
-    assert await after.find("k") == kept
-    assert kept
-    assert (kept.state, kept.meta) == (State.DONE, b"job")
-    assert await after.load("k", "result") == b"bytes"
-    await after.aclose()
-
-
-def test_commits_are_synced_to_a_write_ahead_log(path: Path) -> None:
-    with closing(open_database(path, busy_timeout=1.0)) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-
-
-async def test_every_commit_waits_for_the_disk_but_a_completes_that_is_alone(path: Path) -> None:
-    synced: list[str] = []
-
-    def traced() -> sqlite3.Connection:
-        connection = open_database(path, busy_timeout=30.0)
-        connection.set_trace_callback(
-            lambda statement: synced.append(statement) if "synchronous" in statement else None
-        )
-        return connection
-
-    store = SqliteStore(path)
-    store._changes = SqliteThread(traced, time.time, outlives=store._lookups)
-    await store.start()
-    await reserve(store)
-    await store.complete("k", owner="a", meta=b"job")
-    await store.note("k", delivered=True)
-    assert [statement.rpartition(" ")[2] for statement in synced] == ["FULL", "NORMAL", "FULL"]
-    synced.clear()
-    await reserve(store, "shared")
-    await asyncio.gather(store.complete("shared", owner="a", meta=b"job 2"), reserve(store, "another"))
-    # in one transaction, or the complete's before the other's
-    assert [statement.rpartition(" ")[2] for statement in synced][-1] == "FULL"
-    await store.aclose()
-
-
-def garbage(path: Path) -> Path:
-    path.write_bytes(b"this is no database " * 100)
-    return path
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def cut(path: Path) -> Path:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(100000))")
-    path.write_bytes(path.read_bytes()[:1_500])
-    return path
-
-
-def folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
-def under_a_file(path: Path) -> Path:
-    path.write_bytes(b"")
-    return path / "store.db"
-
-
-def another_programs(path: Path) -> Path:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE records (theirs)")
-    return path
-
-
-def another_programs_by_its_mark(path: Path) -> Path:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA application_id = 1")
-    return path
-
-
-def of_a_newer_version(path: Path) -> Path:
-    async def create() -> None:
-        store = SqliteStore(path)
-        await store.start()
-        await store.aclose()
-
-    asyncio.run(create())
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 77")
-    return path
-
-
-def content(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
-
-
-@pytest.fixture
-def unfit(request: pytest.FixtureRequest, path: Path) -> Path:
-    make: Callable[[Path], Path] = request.param
-    return make(path)
-
-
-@pytest.mark.parametrize(
-    ("unfit", "words"),
-    [
-        (garbage, "is not a SQLite database, or is damaged"),
-        (cut, "is not a SQLite database, or is damaged"),
-        (folder, "cannot be opened: it is a folder"),
-        (under_a_file, "is no folder"),
-        (another_programs, "is another program's SQLite database"),
-        (another_programs_by_its_mark, "is another program's SQLite database"),
-        (of_a_newer_version, "is of a newer version of this service: schema 77"),
-    ],
-    indirect=["unfit"],
-)
-async def test_an_unfit_file_is_refused_at_start_in_one_sentence_and_left_as_it_was(unfit: Path, words: str) -> None:
-    before = content(unfit)
-    store = SqliteStore(unfit)
-    with pytest.raises(StoreUnfit) as raised:
-        await store.start()
-    await store.aclose()
-    assert words in raised.value.message
-    assert str(unfit) in raised.value.message
-    assert "\n" not in raised.value.message
-    assert content(unfit) == before
-    assert store_threads() == []
-
-
-async def test_a_store_that_could_not_be_opened_can_be_started_again(path: Path) -> None:
-    store = SqliteStore(garbage(path))
-    with pytest.raises(StoreUnfit):
-        await store.start()
-    remove(path)
-    await store.start()
-    assert (await reserve(store)).mine
-    await store.aclose()
-
-
-async def test_no_lookup_reads_a_whole_table_or_sorts_what_it_found(store: SqliteStore, path: Path) -> None:
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in LOOKUPS:
-            values = ["1"] * statement.count("?")
-            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
-            steps = [step for step in plan if "records" in step or "payloads" in step]
-            assert steps
-            assert all(step.startswith("SEARCH") and "USING" in step for step in steps), (statement, plan)
-            assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)
-
-
-@pytest.mark.parametrize(
-    ("statement", "index"),
-    [("job = ?", "records_by_job"), ("attention = ?", "records_by_attention"), ("tracked", "records_tracked")],
-)
-async def test_a_lookup_reads_the_index_of_those_records_alone_that_it_is_after(
-    store: SqliteStore, path: Path, statement: str, index: str
-) -> None:
-    lookups = [lookup for lookup in LOOKUPS if statement in lookup]
-    assert lookups
-    with closing(sqlite3.connect(path)) as connection:
-        for lookup in lookups:
-            plan = list(connection.execute(f"EXPLAIN QUERY PLAN {lookup}", ["1"] * lookup.count("?")))
-            assert any(f"SEARCH records USING INDEX {index} " in row[3] for row in plan), plan
 
 
 # ---------------------------------------------------------------------------------------------------------- unavailable
@@ -365,6 +175,32 @@ async def test_an_operation_that_cannot_be_written_spoils_no_other(patient: Sqli
 # --------------------------------------------------------------------------------------------------------- the lookups
 
 
+async def test_no_lookup_reads_a_whole_table_or_sorts_what_it_found(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in LOOKUPS:
+            values = ["1"] * statement.count("?")
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            steps = [step for step in plan if "records" in step or "payloads" in step]
+            assert steps
+            assert all(step.startswith("SEARCH") and "USING" in step for step in steps), (statement, plan)
+            assert not any("TEMP B-TREE" in step for step in plan), (statement, plan)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [("job = ?", "records_by_job"), ("attention = ?", "records_by_attention"), ("tracked", "records_tracked")],
+)
+async def test_a_lookup_reads_the_index_of_those_records_alone_that_it_is_after(
+    store: SqliteStore, path: Path, statement: str, index: str
+) -> None:
+    lookups = [lookup for lookup in LOOKUPS if statement in lookup]
+    assert lookups
+    with closing(sqlite3.connect(path)) as connection:
+        for lookup in lookups:
+            plan = list(connection.execute(f"EXPLAIN QUERY PLAN {lookup}", ["1"] * lookup.count("?")))
+            assert any(f"SEARCH records USING INDEX {index} " in row[3] for row in plan), plan
+
+
 async def job(store: SqliteStore, key: str, *, meta: bytes = b"job") -> None:
     await store.reserve(key, owner="a", lease=60.0, task_type="bigquery", subject={"project": "p"})
     await store.complete(key, owner="a", meta=meta)
@@ -430,14 +266,6 @@ async def test_a_walk_goes_on_behind_records_that_are_forgotten_meanwhile(store:
 
 
 # ----------------------------------------------------------------------------------------------------- its transactions
-
-
-def commits(path: Path) -> int:
-    """Transactions in the write-ahead log: its frames that end one (https://www.sqlite.org/fileformat2.html#walformat)."""
-    log = path.with_name(path.name + "-wal").read_bytes()
-    (page_size,) = struct.unpack_from(">I", log, 8)
-    frames = range(32, len(log), 24 + page_size)
-    return sum(struct.unpack_from(">I", log, frame + 4)[0] > 0 for frame in frames)
 
 
 async def test_5_000_creates_at_once_share_a_few_transactions_of_bounded_size(patient: SqliteStore, path: Path) -> None:

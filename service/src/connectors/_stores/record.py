@@ -72,7 +72,7 @@ class Indexed(NamedTuple):
     changed: float
 
 
-@dataclass(frozen=True)  # no slots: a copy takes the dictionary whole, in a twentieth of the time of 29 attributes
+@dataclass(frozen=True)  # no slots: a copy takes the dictionary whole, in a twentieth of the time
 class Record:
     """One key. Times are seconds on the store's clock; 0 where it did not happen."""
 
@@ -127,18 +127,13 @@ class Record:
     """Members that a newer release wrote."""
 
     def but(self, **changes: Any) -> Record:
-        """A copy with other values. As :func:`dataclasses.replace`, which takes each of the 29 attributes in turn."""
+        """A copy with other values. As :func:`dataclasses.replace`, which takes each attribute in turn."""
         copy = object.__new__(Record)
         copy.__dict__.update(self.__dict__, **changes)
         return copy
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more is to be done about it, but for being remembered."""
-        return self.attention() is Attention.NONE
-
     def attention(self) -> Attention:
-        """What it waits for."""
+        """What it waits for; NONE where it is only remembered."""
         if self.deletion is Deletion.WANTED and self.state is State.DONE:  # before that, there is nothing to cancel
             return Attention.NONE if self.set_aside else Attention.DELETE
         if not self.tracked or self.set_aside or self.adopted_by or self.terminal or self.deletion is Deletion.DONE:
@@ -162,7 +157,6 @@ _FIELDS = {item.name: item for item in fields(Record) if item.name != "more"}
 _EMPTY = Record("", "")
 _ENUMS = frozenset(name for name in _FIELDS if isinstance(getattr(_EMPTY, name), enum.Enum))
 _DEFAULTS = {name: getattr(_EMPTY, name) for name in _FIELDS if name not in {"key", "task_type"}}
-
 
 _NAMES = tuple(_FIELDS)
 _VALUES = operator.attrgetter(*_NAMES)
