@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ class TestBatchContract(AsyncConnectorContract):
 
 def hostile(key: str, task: TaskTemplate, address: str) -> list[TaskTemplate]:
     custom = task.custom
-    changes = [
+    changes: list[Mapping[str, Any]] = [
         *({"openai_organization": header} for header in HEADERS),
         *({"openai_project": header} for header in HEADERS),
         {key: {**custom[key], "extra_headers": {"Host": address, "Authorization": "Bearer x"}}},

@@ -40,32 +40,32 @@ async def error_of(connector: ChatGPTConnector, new_context: NewContext, *, seco
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "expected"),
+    ("answer", "expected"),
     [
-        (400, None, InvalidRequest),
-        (400, "billing_hard_limit_reached", FailedPrecondition),
-        (401, "invalid_api_key", Unauthenticated),
-        (403, "unsupported_country_region_territory", PermissionDenied),
-        (401, "account_deactivated", PermissionDenied),
-        (408, None, Unavailable),
-        (422, None, InvalidRequest),
-        (429, "rate_limit_exceeded", RateLimited),
-        (429, "insufficient_quota", FailedPrecondition),
-        (429, "billing_not_active", FailedPrecondition),
-        (500, "server_error", Unavailable),
-        (500, "insufficient_quota", Unavailable),
-        (503, None, Unavailable),
-        (529, None, Unavailable),
+        ((400, None), InvalidRequest),
+        ((400, "billing_hard_limit_reached"), FailedPrecondition),
+        ((401, "invalid_api_key"), Unauthenticated),
+        ((403, "unsupported_country_region_territory"), PermissionDenied),
+        ((401, "account_deactivated"), PermissionDenied),
+        ((408, None), Unavailable),
+        ((422, None), InvalidRequest),
+        ((429, "rate_limit_exceeded"), RateLimited),
+        ((429, "insufficient_quota"), FailedPrecondition),
+        ((429, "billing_not_active"), FailedPrecondition),
+        ((500, "server_error"), Unavailable),
+        ((500, "insufficient_quota"), Unavailable),
+        ((503, None), Unavailable),
+        ((529, None), Unavailable),
     ],
 )
 async def test_status_and_code_make_the_error(
     chat: ChatGPTConnector,
     new_context: NewContext,
     openai: FakeOpenAI,
-    status: int,
-    code: str | None,
+    answer: tuple[int, str | None],
     expected: type[ConnectorError],
 ) -> None:
+    status, code = answer
     openai.refuse(CHAT, status, message="OpenAI's own words", code=code)
     error = await error_of(chat, new_context)
     assert type(error) is expected

@@ -1,4 +1,4 @@
-"""A real server with the three plugins, over an OpenAI that others wrote: what is tried again is the service's doing."""
+"""A real server with the three plugins, over an OpenAI that others wrote: the service alone tries again."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ import pytest
 
 from connectors import Interface, LiteralType, Phase, Resource, TaskCategory, TaskTemplate
 from connectors.client import CallFailed, ConnectorClient
-from connectors_openai import ChatGPTConfig, OpenAIBatchConfig, OpenAIEmbeddingsConfig
+from connectors_openai import (
+    ChatGPTConfig,
+    OpenAIBatchConfig,
+    OpenAIBatchConnector,
+    OpenAIBatchSettings,
+    OpenAIEmbeddingsConfig,
+)
 from demo.server_process import Server, running_server
+from plugins.openai.tests.conftest import OWNER, NewContext
 
 pytestmark = pytest.mark.anyio
 TEXT = LiteralType("string")
@@ -215,8 +222,19 @@ async def test_a_whole_batch_with_an_error_file(client: ConnectorClient, llmock:
 
 async def test_the_same_create_again_is_the_same_batch(client: ConnectorClient, llmock: LLMock) -> None:
     inputs, where = await upload(llmock, request_line("a")), prefix()
-    first = await client.create(BATCH, inputs, output_prefix=where)
-    assert await client.create(BATCH, inputs, output_prefix=where) == first
+    first = await client.create(BATCH, inputs, output_prefix=where, metadata=OWNER)
+    assert await client.create(BATCH, inputs, output_prefix=where, metadata=OWNER) == first
+
+
+async def test_another_server_that_knows_nothing_finds_the_batch_by_its_key(
+    new_context: NewContext, llmock: LLMock, llmock_url: str
+) -> None:
+    inputs, key, found = await upload(llmock, request_line("a")), str(uuid4()), set()
+    for _ in range(2):
+        connector = OpenAIBatchConnector(OpenAIBatchSettings(f"{llmock_url}/v1"))
+        found.add(await connector.create(BATCH, new_context(key, inputs=inputs)))
+        await connector.aclose()
+    assert len(found) == 1
 
 
 async def test_a_delete_cancels_the_batch_and_a_second_one_is_quiet(client: ConnectorClient, llmock: LLMock) -> None:

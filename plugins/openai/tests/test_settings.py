@@ -38,7 +38,7 @@ def test_these_are_base_urls(url: str) -> None:
     ],
 )
 def test_these_are_none(url: str) -> None:
-    with pytest.raises(ValueError, match="^base_url: ") as refused:
+    with pytest.raises(ValueError, match=r"^base_url: ") as refused:
         OpenAISettings(base_url=url)
     assert "password" not in str(refused.value)
 
@@ -62,7 +62,7 @@ def test_http_to_another_machine_has_to_be_allowed() -> None:
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_its_name(kind: type[OpenAISettings], values: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=f"^{next(iter(values))}: "):
+    with pytest.raises(ValueError, match=rf"^{next(iter(values))}: "):
         kind(**values)
 
 
@@ -79,5 +79,5 @@ def test_a_base_url_of_the_environments_that_is_none_is_named(
     monkeypatch: pytest.MonkeyPatch, kind: type[Any], url: str
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", url)
-    with pytest.raises(ValueError, match="^OPENAI_BASE_URL: "):
+    with pytest.raises(ValueError, match=r"^OPENAI_BASE_URL: "):
         kind()
