@@ -170,6 +170,58 @@ def test_check_fails_for_a_setting_of_a_task_type_that_is_not_served(run: Run, t
     assert "FAULT settings: [connectors.…] names the task type 'acme_jbo'" in result.stdout
 
 
+def test_check_fails_for_a_secret_source_whose_extra_is_missing(run: Run, two_plugins: Path) -> None:
+    (two_plugins / "sitecustomize.py").write_text("import sys\nsys.modules['lightkube'] = None\n", "utf-8")
+    sources = ("--secret-sources=request,kubernetes", "--secret-namespaces=team-*")
+    needs = "kubernetes needs what its extra installs: pip install 'connectors-service[kubernetes]'"
+    result = run("check", OURS, "--store=memory://", *sources)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert f"FAULT settings: --secret-sources: {needs}" in result.stdout
+    result = run("serve", OURS, *NO_PORTS, *sources)
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, f"connectors: --secret-sources: {needs}")
+
+
+def test_check_tells_of_a_secret_folder_that_is_not_there_and_is_content(
+    run: Run, two_plugins: Path, work: Path
+) -> None:
+    result = run("check", "--allow-plugins=acme,talk", "--store=memory://", f"--secret-folders=/nowhere,{work}")
+    assert result.returncode == 0
+    assert "ok    settings: to be looked at: --secret-folders: there is no folder /nowhere now" in result.stdout
+    assert str(work) not in result.stdout
+
+
+def test_authorities_that_cannot_be_read_keep_the_server_from_starting(run: Run, two_plugins: Path) -> None:
+    for command in (("check", "--store=memory://"), ("serve", *NO_PORTS)):
+        result = run(*command, OURS, "--egress-ca-file=/nowhere/ca.pem")
+        assert result.returncode == 1
+        assert "/nowhere/ca.pem cannot be read: No such file" in result.stdout + result.stderr
+
+
+def test_a_proxys_password_is_nowhere(run: Run, two_plugins: Path) -> None:
+    for address in ("ftp://me:hunter2@proxy:1", "http://me:hunter2@proxy:1/path", "http://me:hunter2@proxy:1"):
+        result = run("check", OURS, "--store=memory://", f"--egress-proxy={address}")
+        assert "hunter2" not in result.stdout + result.stderr
+
+
+def test_check_fails_for_a_projects_secret_that_its_plugin_does_not_ask_for(
+    run: Run, plugins: Path, work: Path
+) -> None:
+    source = ASYNC.format(name="Connector", task_type="acme_job") + "    secret_names = ('acme-token',)\n"
+    write_distribution(plugins, "acme", source)
+    (work / "connectors.toml").write_text("[secrets.acme.projects.lab]\nacme-tokn = 'lab-token'\n", "utf-8")
+    result = run("check", "--allow-plugins=acme", "--store=memory://")
+    assert result.returncode == 1
+    assert "'lab' names the secret 'acme-tokn', which the plugin does not ask for; did you mean 'acme-token'" in (
+        result.stdout
+    )
+
+
+def test_names_of_secrets_that_are_one_text_are_a_fault_of_the_plugin(run: Run, plugins: Path) -> None:
+    source = ASYNC.format(name="Connector", task_type="acme_job") + "    secret_names = 'acme-token'\n"
+    write_distribution(plugins, "acme", source)
+    assert "Connector.secret_names must be a tuple of names" in run("list", "--allow-plugins=acme").stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "reasons"),
     [
