@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from connectors import ConnectorError, HttpClient, Unavailable
+from connectors.secrets import remember
 
 __all__ = ["AccessToken", "Grant", "Identity", "TokenCache"]
 
@@ -136,6 +137,7 @@ class TokenCache:
                     grant = await identity.fetch(http)
             except TimeoutError as error:
                 raise Unavailable(f"no access token from Google within {_FETCH_TIMEOUT:.0f} s") from error
+            remember(grant.value)  # an answer that repeats it is shown without it
             return AccessToken(grant, asked_at)
 
         def done(task: asyncio.Task[AccessToken]) -> None:

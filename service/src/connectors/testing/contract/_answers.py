@@ -45,7 +45,7 @@ class AnswerFacts:
     ) -> None:
         gateway = Fault("answer", operation.request, status=502, body=b"<html>Bad gateway</html>")
         proxy.set_fault(gateway if status == 502 else calls.case.refused(operation.request, status))
-        expected, error = operation.errors[status], await _error_of(operation, calls)
+        expected, error = operation.errors[status], await _error_of(operation)
         assert proxy.seen(operation.request), f"{operation.name} sent no request that the case says it sends"
         if expected is None:
             assert error is None, f"{operation.name} is to be quiet at HTTP {status}"
@@ -58,7 +58,7 @@ class AnswerFacts:
     ) -> None:
         then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
         proxy.set_fault(calls.case.refused(operation.request, 429, retry_after="90" if form == "seconds" else then))
-        error = await _error_of(operation, calls)
+        error = await _error_of(operation)
         if operation.errors[429] is None:
             assert error is None
             return
@@ -67,17 +67,13 @@ class AnswerFacts:
         assert 30 <= error.retry_after <= 90
         assert len(proxy.seen(operation.request)) == 1, "the connector sent the request again itself"
 
-    async def test_a_lost_answer_is_an_error_that_proves_nothing(
-        self, calls: Calls, operation: Operation, proxy: FaultProxy
-    ) -> None:
+    async def test_a_lost_answer_is_an_error_that_proves_nothing(self, operation: Operation, proxy: FaultProxy) -> None:
         proxy.set_fault(Fault("lose", operation.request, committed=True))
-        _check_unknown(operation, await _error_of(operation, calls))
+        _check_unknown(operation, await _error_of(operation))
 
-    async def test_a_cut_answer_is_an_error_that_proves_nothing(
-        self, calls: Calls, operation: Operation, proxy: FaultProxy
-    ) -> None:
+    async def test_a_cut_answer_is_an_error_that_proves_nothing(self, operation: Operation, proxy: FaultProxy) -> None:
         proxy.set_fault(Fault("cut", operation.request))
-        error = await _error_of(operation, calls)
+        error = await _error_of(operation)
         if operation.name == "delete" and error is None:
             return  # the head of the answer said that it was done
         _check_unknown(operation, error)
@@ -89,7 +85,7 @@ class AnswerFacts:
         proxy.set_fault(Fault("rewrite", operation.request, rewrite=lambda answer: body))
         result: Any = None
         try:
-            result = await operation.run(calls.context())
+            result = await operation.run(operation.context())
         except ConnectorError as error:
             _check_unknown(operation, error)
             return
@@ -99,26 +95,22 @@ class AnswerFacts:
         elif operation.name != "delete" and not getattr(calls.case, "any_body", False):
             pytest.fail(f"{operation.name} made {result!r} of an answer of {body!r}")
 
-    async def test_a_slow_answer_ends_with_the_calls_deadline(
-        self, calls: Calls, operation: Operation, proxy: FaultProxy
-    ) -> None:
+    async def test_a_slow_answer_ends_with_the_calls_deadline(self, operation: Operation, proxy: FaultProxy) -> None:
         proxy.set_fault(Fault("hang", operation.request))
         began = asyncio.get_running_loop().time()
         error = None
         try:
             # the service would end the call at its deadline; it is the connector that is asked here
             async with asyncio.timeout(1.0 + _SLACK):
-                error = await _error_of(operation, calls, seconds=1.0)
+                error = await _error_of(operation, seconds=1.0)
         except TimeoutError:
             pytest.fail(f"{operation.name} went on after its deadline")
         _check_unknown(operation, error)
         assert asyncio.get_running_loop().time() - began >= 0.5, "it gave up long before its time was up"
 
-    async def test_a_cancelled_call_leaves_no_open_request(
-        self, calls: Calls, operation: Operation, proxy: FaultProxy
-    ) -> None:
+    async def test_a_cancelled_call_leaves_no_open_request(self, operation: Operation, proxy: FaultProxy) -> None:
         proxy.set_fault(Fault("hang", operation.request))
-        ctx = calls.context(seconds=2.0 if operation.is_blocking else 60.0)  # a thread ends with the deadline
+        ctx = operation.context(seconds=2.0 if operation.is_blocking else 60.0)  # a thread ends with the deadline
         call = asyncio.ensure_future(operation.run(ctx))
         await proxy.until_open(operation.request)
         _ = call.cancel()
@@ -130,10 +122,10 @@ class AnswerFacts:
             pytest.fail(f"{operation.name} was cancelled, and {proxy.in_flight} request(s) stayed open")
 
 
-async def _error_of(operation: Operation, calls: Calls, *, seconds: float = 30.0) -> ConnectorError | None:
+async def _error_of(operation: Operation, *, seconds: float = 30.0) -> ConnectorError | None:
     """What goes wrong; an error that is none of the project's is a bug, and goes through."""
     try:
-        await operation.run(calls.context(seconds=seconds))
+        await operation.run(operation.context(seconds=seconds))
     except ConnectorError as error:
         return error
     return None

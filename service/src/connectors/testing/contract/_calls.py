@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import uuid4
@@ -23,8 +24,8 @@ from connectors.errors import (
     Unavailable,
 )
 from connectors.http import HttpClient
-from connectors.models import TaskTemplate
-from connectors.secrets import EnvironmentSecrets, RequestSecrets, Secrets
+from connectors.models import TaskExecutionMetadata, TaskTemplate
+from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules, Secrets, SecretScope
 from connectors.testing.contract._case import AsyncCase, OperationName, SyncCase
 from connectors.testing.faults import ProxiedRequest
 
@@ -52,6 +53,8 @@ class Operation:
     request: Callable[[ProxiedRequest], bool]
     """The one that carries it out."""
     run: Callable[[Context], Awaitable[Any]]
+    context: Callable[..., Context]
+    """A call's own: :meth:`Calls.context`."""
     is_blocking: bool
     """A thread cannot be cancelled."""
     errors: Mapping[int, type[ConnectorError] | None]
@@ -75,19 +78,35 @@ class Calls:
     ) -> None:
         await self.connector.aclose()
 
-    def context(self, key: str = "", *, seconds: float = 30.0, adopt_within: float = math.inf) -> Context:
-        """Of one call. :param key: "" is a new one."""
+    def context(
+        self, name: str = "create", *, key: str = "", seconds: float = 30.0, adopt_within: float = math.inf
+    ) -> Context:
+        """Of one call, with what the backends send with it: whose the job is comes with ``create`` and ``do`` alone,
+        and where its results go does not come with ``delete``.
+
+        :param key: "" is a new one.
+        """
+        metadata = self.case.metadata if name in {"create", "do"} else None
         return Context(
             http=self._http,
-            secrets=Secrets([RequestSecrets(self.case.secrets), EnvironmentSecrets()]),
+            secrets=self._secrets(metadata),
             deadline=asyncio.get_running_loop().time() + seconds,
-            idempotency_key=key or new_key(),
-            output_prefix=self.case.output_prefix,
-            metadata=self.case.metadata,
-            inputs=lambda: self.case.inputs,
+            idempotency_key=(key or new_key()) if metadata is not None else "",
+            output_prefix=self.case.output_prefix if name != "delete" else "",
+            metadata=metadata,
+            inputs=lambda: self.case.inputs if metadata is not None else {},
             protocol=self.case.protocol,
             adopt_within=adopt_within,
         )
+
+    def _secrets(self, metadata: TaskExecutionMetadata | None) -> Secrets:
+        """Those that the connector declared, as the service gives them."""
+        owner = metadata.task_execution_id if metadata is not None else None
+        scope = SecretScope(metadata.namespace if metadata is not None else "")
+        if owner is not None:
+            scope = replace(scope, project=owner.project, domain=owner.domain)
+        rules = SecretRules(self.connector.secret_names, bare_variables=False)
+        return Secrets([RequestSecrets(self.case.secrets), EnvironmentSecrets()], rules=rules, scope=scope)
 
     async def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """A method of the connector's, on the loop or in a thread, as it wants."""
@@ -124,7 +143,7 @@ class Calls:
 
     async def create(self, key: str = "", *, ctx: Context | None = None, task: TaskTemplate | None = None) -> Any:
         """The meta of the case's task."""
-        return await self.call("create", task or self.case.task, ctx or self.context(key))
+        return await self.call("create", task or self.case.task, ctx or self.context(key=key))
 
     async def create_at_last(self, key: str) -> Any:
         """As the engine and the backend do: again, until there is a meta, but not after a proof that there is no job.
@@ -141,11 +160,11 @@ class Calls:
 
     async def get(self, job: ResourceMeta, ctx: Context | None = None) -> Any:
         """The job's state."""
-        return await self.call("get", job, ctx or self.context())
+        return await self.call("get", job, ctx or self.context("get"))
 
     async def delete(self, job: ResourceMeta, ctx: Context | None = None) -> None:
         """Cancel the job."""
-        await self.call("delete", job, ctx or self.context())
+        await self.call("delete", job, ctx or self.context("delete"))
 
     async def jobs(self, key: str) -> int:
         """How many the platform has under a key."""
@@ -164,7 +183,7 @@ class Calls:
         run: Callable[[Context], Awaitable[Any]]
         case = self.case
         if isinstance(case, SyncCase):
-            await self.call("do", case.task, self.context())
+            await self.call("do", case.task, self.context("do"))
             request = case.calls
 
             def run(ctx: Context) -> Awaitable[Any]:
@@ -177,7 +196,8 @@ class Calls:
                 return self.create(ctx=ctx) if name == "create" else self.call(name, job, ctx)
 
         errors = {**_MEANS, **({404: None} if name == "delete" else {}), **case.errors.get(name, {})}
-        return Operation(name, request, run, is_blocking(getattr(self.connector, name)), errors)
+        context = partial(self.context, name)
+        return Operation(name, request, run, context, is_blocking(getattr(self.connector, name)), errors)
 
 
 def new_key() -> str:

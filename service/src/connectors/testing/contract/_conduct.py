@@ -37,7 +37,7 @@ class ConductFacts:
         proxy.set_fault(Fault("slow", delay=_SLOWNESS))
         async with Heartbeat() as heart:
             await asyncio.gather(
-                another.operation(calls.operations[0]), *(each.run(calls.context()) for each in operations)
+                another.operation(calls.operations[0]), *(each.run(each.context()) for each in operations)
             )
         assert heart.longest < _STANDSTILL, f"the event loop stood still for {heart.longest:.2f} s"
 
@@ -58,7 +58,7 @@ class ConductFacts:
         self, calls: Calls, operation: Operation, proxy: FaultProxy, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
-        result = await operation.run(calls.context())
+        result = await operation.run(operation.context())
         shown = [repr(result), repr(calls.connector), repr(calls.connector.settings), caplog.text]
         if isinstance(result, ResourceMeta):
             shown.append(result.encode().decode())
@@ -78,7 +78,7 @@ class ConductFacts:
         proxy.set_fault(faults[fault])
         shown: list[str] = []
         try:
-            await operation.run(calls.context())
+            await operation.run(operation.context())
         except ConnectorError as error:  # with its causes: they go to the log
             shown += [repr(error), error.message, *traceback.format_exception(error)]
         _check_silent([*shown, caplog.text], _secrets(calls, proxy))
@@ -86,7 +86,9 @@ class ConductFacts:
     async def test_a_secret_that_the_platform_repeats_is_hidden(
         self, calls: Calls, operation: Operation, proxy: FaultProxy
     ) -> None:
-        """A gateway may show the request's own headers. What ``ctx.secrets`` gave is redacted by the service."""
+        """A gateway may show the request's own headers. The service redacts what ``ctx.secrets`` gave, and what the
+        connector itself has it remember (:func:`connectors.secrets.remember`): a token that it was granted, say.
+        """
 
         def echo(request: ProxiedRequest) -> bytes:
             sent = " ".join(request.headers.values())
@@ -94,9 +96,9 @@ class ConductFacts:
 
         proxy.set_fault(Fault("answer", operation.request, status=400, headers=calls.case.error_headers, body=echo))
         try:
-            await operation.run(calls.context())
+            await operation.run(operation.context())
         except ConnectorError as error:
-            _check_silent([redact(str(error))], calls.case.secrets.values())
+            _check_silent([redact(str(error))], _secrets(calls, proxy))
 
     async def test_a_hostile_task_is_refused_before_any_request(
         self, calls: Calls, case: AsyncCase | SyncCase, proxy: FaultProxy, foreign: ForeignHost
@@ -104,7 +106,7 @@ class ConductFacts:
         name = calls.operations[0]
         for task in case.hostile_tasks(foreign.address):
             with pytest.raises((InvalidRequest, PermissionDenied)):
-                await calls.call(name, task, calls.context())
+                await calls.call(name, task, calls.context(name))
             assert (proxy.requests, foreign.connections) == ([], 0), f"it followed {task!r}"
 
 

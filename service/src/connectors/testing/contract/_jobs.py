@@ -81,7 +81,7 @@ class JobFacts:
         key = new_key()
         await calls.create(key)
         with pytest.raises(KeyTaken) if calls.finds_jobs else nullcontext():
-            await calls.create(ctx=calls.context(key, adopt_within=0.0))
+            await calls.create(ctx=calls.context(key=key, adopt_within=0.0))
         assert await calls.jobs(key) == calls.jobs_of_two_tries
 
     async def test_an_unknown_job_is_not_found(self, calls: Calls, case: AsyncCase) -> None:
@@ -93,7 +93,7 @@ class JobFacts:
     ) -> None:
         job = await calls.create()
         proxy.set_fault(Fault("rewrite", case.gets, rewrite=case.unknown_state))
-        ctx = calls.context()
+        ctx = calls.context("get")
         shown = await calls.get(job, ctx)
         assert shown.phase is Phase.RUNNING
         assert len(ctx.unknown_states) == 1, "ctx.unknown_state was not told"

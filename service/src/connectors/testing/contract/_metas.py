@@ -70,7 +70,7 @@ class MetaFacts:
         for meta in hostile:
             for name, more in _operations(calls).items():
                 with pytest.raises((InvalidRequest, PermissionDenied)):
-                    await calls.call(name, meta, calls.context(), **more)
+                    await calls.call(name, meta, calls.context(name), **more)
                 assert (proxy.requests, foreign.connections) == ([], 0), f"{name} followed {meta!r}"
 
 

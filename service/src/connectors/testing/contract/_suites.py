@@ -39,6 +39,6 @@ class SyncConnectorContract(AnswerFacts, ConductFacts, ContractFixtures):
         return name
 
     async def test_the_answer_is_final(self, calls: Calls, case: SyncCase) -> None:
-        done = await calls.call("do", case.task, calls.context())
+        done = await calls.call("do", case.task, calls.context("do"))
         assert isinstance(done, Resource)
         assert done.phase.is_terminal
