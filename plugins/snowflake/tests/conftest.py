@@ -25,7 +25,7 @@ from connectors import (
     TaskTemplate,
 )
 from connectors.context import Protocol as FlyteProtocol
-from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules
+from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules, SecretSource
 from connectors_snowflake import SnowflakeConnector, SnowflakeSettings
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake
 from tests.emulators.fixtures import snowduck_url
@@ -38,7 +38,7 @@ OWNER = TaskExecutionMetadata(
     )
 )
 RESULTS = {"results": LiteralType("structured_dataset")}
-CONNECTION = {
+CONNECTION: dict[str, Any] = {
     "account": "example-main",
     "user": "loader",
     "database": "sales",
@@ -121,7 +121,7 @@ def new_context(http: HttpClient, secret: dict[str, str]) -> NewContext:
         seconds: float = 30.0,
         adopt_within: float = math.inf,
     ) -> Context:
-        sources = [RequestSecrets(secret if secrets is None else secrets), EnvironmentSecrets()]
+        sources: list[SecretSource] = [RequestSecrets(secret if secrets is None else secrets), EnvironmentSecrets()]
         rules = SecretRules(names=(*(SnowflakeConnector.secret_names or ()), "TEAM_*"))
         return Context(
             http=http,

@@ -149,9 +149,12 @@ class FakeSnowflake:
     def _look_up(self, body: Mapping[str, Any], user: str) -> web.Response:
         (value,) = (binding["value"] for binding in body["bindings"].values())
         by_tag = "STARTSWITH(QUERY_TAG, ?)" in body["statement"]
+        in_order = list(self.statements.values())
+        if "ORDER BY START_TIME LIMIT 1" in body["statement"]:
+            in_order.sort(key=lambda each: each.started)
         found = [
             statement
-            for statement in sorted(self.statements.values(), key=lambda each: each.started)
+            for statement in in_order
             if statement.user == user
             and (statement.tag.startswith(value) if by_tag else statement.handle == value)
             and not self.history_lags

@@ -21,11 +21,13 @@ from connectors import (
     NotFound,
     PermissionDenied,
     Phase,
+    Secrets,
     StructuredDataset,
     TaskTemplate,
     Unauthenticated,
     Unavailable,
 )
+from connectors.secrets import Asked, Secret, SecretRules, SecretScope
 from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
 from plugins.snowflake.tests.conftest import CONNECTION, KeyPairOf, NewContext
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake, Fault
@@ -284,6 +286,15 @@ async def test_a_history_that_does_not_answer_ends_no_job(
         await connector.get(SnowflakeJob(**CONNECTION, query_id="01b2", has_output=False), new_context())
 
 
+async def test_a_success_that_names_no_statement_ends_no_job(
+    connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
+) -> None:
+    job = await connector.create(query(), new_context())
+    snowflake.faults["get"].append(Fault(200, "090001", "Statement executed successfully."))
+    with pytest.raises(Unavailable):
+        await connector.get(job, new_context())
+
+
 async def test_a_get_is_one_request(
     connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
 ) -> None:
@@ -371,8 +382,24 @@ async def test_a_token_that_is_not_taken_any_more_is_replaced_by_the_next_attemp
     await connector.create(query(), new_context())
     now = 60.0
     snowflake.faults["look_up"].append(Fault(401, "390144", "JWT token is invalid."))
-    assert await attempt(connector, query(), new_context)
+    assert (await attempt(connector, query(), new_context)).query_id in snowflake.statements
     assert not snowflake.faults["look_up"]
+
+
+class Files:
+    """A source of secrets that is not the request."""
+
+    kind = "files"
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    async def find(self, asked: Asked) -> Secret | None:
+        value = self._values.get(asked.name)
+        return None if value is None else Secret(value)
+
+    def where(self, asked: Asked) -> str:
+        return asked.name
 
 
 @pytest.fixture
@@ -416,11 +443,26 @@ async def test_a_secret_that_the_task_names_is_found_by_every_call(
     await connector.delete(polled, new_context(secrets={}))
 
 
+async def test_a_projects_secret_is_found_by_calls_that_do_not_name_the_project(
+    connector: SnowflakeConnector, query: Query, new_context: NewContext, key_pair: KeyPairOf
+) -> None:
+    table = {"sales/production": {"snowflake_private_key": "sales_key"}}
+    rules = SecretRules(names=SnowflakeConnector.secret_names, by_project=table)
+    sources = [Files({"sales_key": key_pair.plain})]
+    create, get = new_context(), new_context()
+    create.secrets = Secrets(sources, rules=rules, scope=SecretScope(project="sales", domain="production"))
+    get.secrets = Secrets(sources, rules=rules)
+    polled = SnowflakeJob.decode((await connector.create(query(), create)).encode())
+    assert (await connector.get(polled, get)).phase is Phase.RUNNING
+
+
 async def test_the_value_that_flyte_2_sends_is_taken_whatever_the_task_calls_it(
     connector: SnowflakeConnector, query: Query, new_context: NewContext
 ) -> None:
-    task = query(secrets={"snowflake_private_key": "NOT_ON_THE_LIST"})
-    assert await connector.create(task, new_context(protocol="flyte2"))
+    for name in ("NOT_ON_THE_LIST", "TEAM_KEY"):
+        task = query(secrets={"snowflake_private_key": name})
+        job = await connector.create(task, new_context(protocol="flyte2"))
+        assert (job.secret_names, job.secret_references) == (None, None)  # the reference's meta has none either
 
 
 async def test_a_name_that_is_not_allowed_is_refused_before_any_request(

@@ -11,7 +11,7 @@ from connectors_snowflake._accounts import Account
 from connectors_snowflake._tokens import Credential, KeyPair, OAuthToken
 from connectors_snowflake.settings import SnowflakeSettings
 
-__all__ = ["SECRETS", "Authenticator", "Wanted", "authenticator_of", "credential_for", "endpoint_of"]
+__all__ = ["SECRETS", "Authenticator", "Found", "Wanted", "authenticator_of", "credential_for", "endpoint_of"]
 
 PRIVATE_KEY: Final = "snowflake_private_key"
 PASSPHRASE: Final = "snowflake_private_key_passphrase"  # noqa: S105 - a name
@@ -57,10 +57,17 @@ class Wanted:
     """Under which a create found them, by what they are for."""
 
 
-async def credential_for(
-    wanted: Wanted, secrets: Secrets, settings: SnowflakeSettings
-) -> tuple[Credential, dict[str, str]]:
-    """What the call shows to Snowflake, and the references under which its secrets are found again.
+@dataclass(frozen=True)
+class Found:
+    """A credential, and how its secrets are found again: by what they are for, as far as that does not say it."""
+
+    credential: Credential
+    names: Mapping[str, str]
+    references: Mapping[str, str]
+
+
+async def credential_for(wanted: Wanted, secrets: Secrets, settings: SnowflakeSettings) -> Found:
+    """What the call shows to Snowflake.
 
     :raises PermissionDenied: the operator did not list the account, or a secret is not for this connector.
     :raises FailedPrecondition: there is no credential.
@@ -74,7 +81,7 @@ async def credential_for(
         credential = OAuthToken(token)
     if credential is None:
         raise lookup.reason()
-    return credential, lookup.references
+    return Found(credential, lookup.names, lookup.references)
 
 
 def check_account(account: Account, settings: SnowflakeSettings) -> None:
@@ -93,6 +100,7 @@ class _Lookup:
         self._secrets = secrets
         self._wanted = wanted
         self._refusals: list[ConnectorError] = []
+        self.names: dict[str, str] = {}
         self.references: dict[str, str] = {}
 
     async def find(self, purpose: str) -> str | None:
@@ -105,6 +113,8 @@ class _Lookup:
                 if purpose != PASSPHRASE:
                     self._refusals.append(refusal)
                 continue
+            if name != purpose:
+                self.names[purpose] = name
             if found.reference:
                 self.references[purpose] = found.reference
             return found.value

@@ -22,7 +22,7 @@ from connectors import (
     Unavailable,
 )
 from connectors_snowflake._accounts import Account
-from connectors_snowflake._credentials import SECRETS, Wanted, authenticator_of, credential_for, endpoint_of
+from connectors_snowflake._credentials import SECRETS, Found, Wanted, authenticator_of, credential_for, endpoint_of
 from connectors_snowflake._history import QueryHistory
 from connectors_snowflake._request import StatementRequest, surroundings
 from connectors_snowflake._rest import StatementsApi, checked_handle
@@ -47,7 +47,7 @@ class SnowflakeJob(ResourceMeta):
     connection_kwargs: Mapping[str, Any] | None = None
     """Flyte 2's connector has them, Flyte 1's cannot read a meta that has them: set where the task had some."""
     secret_names: Mapping[str, str] | None = None
-    """What the task called its secrets, by what they are for; None: by their own names."""
+    """What the task called the secrets that were found by that, by what they are for; None: all by their own names."""
     secret_references: Mapping[str, str] | None = None
     """Where they were found, as far as their names do not say."""
 
@@ -94,10 +94,10 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
             query_id="",
             has_output=request.has_output,
             connection_kwargs=request.connection_kwargs or None,
-            secret_names=request.secret_names or None,
+            secret_names=request.secret_names,
         )
-        api, references = await self._connected(job, ctx)
-        job = replace(job, secret_references=references or None)
+        api, found = await self._connected(job, ctx)
+        job = replace(job, secret_names=found.names or None, secret_references=found.references or None)
         # unknown: an earlier try of this very create may have started it
         unknown = ctx.may_adopt(None)
         query_id = await self._made_before(job, api, ctx) if unknown or self.settings.look_up_first else None
@@ -149,8 +149,8 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
     async def _api(self, job: SnowflakeJob, ctx: Context) -> StatementsApi:
         return (await self._connected(job, ctx))[0]
 
-    async def _connected(self, job: SnowflakeJob, ctx: Context) -> tuple[StatementsApi, dict[str, str]]:
-        """The API as this job's user, and the references of its secrets."""
+    async def _connected(self, job: SnowflakeJob, ctx: Context) -> tuple[StatementsApi, Found]:
+        """The API as this job's user, and how its secrets are found again."""
         account = Account.of(job.account)
         wanted = Wanted(
             account,
@@ -159,15 +159,15 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
             names=job.secret_names or {},
             references=job.secret_references or {},
         )
-        credential, references = await credential_for(wanted, ctx.secrets, self.settings)
+        found = await credential_for(wanted, ctx.secrets, self.settings)
         api = StatementsApi(
             ctx,
             endpoint=endpoint_of(account, self.settings),
             tokens=self._tokens,
-            credential=credential,
+            credential=found.credential,
             timeout=self.settings.request_timeout,
         )
-        return api, references
+        return api, found
 
     def _history(self, job: SnowflakeJob, api: StatementsApi) -> QueryHistory:
         warehouse = self.settings.look_up_warehouse or job.warehouse
