@@ -19,8 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from connectors.testing.platform import CONNECTORS, FakePlatform
 from demo.emulators import Recipe, environment_of
 from tests.chaos.arena import Arena
-from tests.chaos.servers import ServerUnderTest, ServiceProcess
-from tests.registry.distributions import write_distribution
+from tests.chaos.servers import ServerUnderTest, ServiceProcess, platform_plugins
 
 __all__ = ["REFERENCE_VERSION", "MakeArena", "ReferenceProcess", "install_reference", "reference", "this_service"]
 
@@ -63,11 +62,7 @@ async def this_service(
     """``connectors serve`` twice, over one SQLite file. Its tasks are of the connectors that hand the platform their
     key, and of those that search it by the key, in turn.
     """
-    plugins = folder / "plugins"
-    plugins.mkdir()
-    names = {task_type: kind.__name__ for task_type, kind in CONNECTORS.items()}
-    source = f"from connectors.testing.platform import {', '.join(names.values())}\n"
-    write_distribution(plugins, "platform", source, entry_points=names)
+    plugins = platform_plugins(folder)
     async with platform or FakePlatform(seed=seed) as held:
         variables = {f"CONNECTORS_{task_type.upper()}__URL": held.url for task_type in CONNECTORS}
         store = f"--store=sqlite://{folder}/chaos.db"

@@ -11,8 +11,7 @@ import pytest
 
 from connectors.testing.platform import CONNECTORS, FakePlatform
 from tests.chaos.arena import Account, Arena
-from tests.chaos.servers import ServiceProcess
-from tests.registry.distributions import write_distribution
+from tests.chaos.servers import ServiceProcess, platform_plugins
 
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 SCALE = float(os.environ.get("CHAOS_SCALE", "1"))
@@ -24,12 +23,7 @@ _ACCOUNT = pytest.StashKey[list[str]]()
 
 @pytest.fixture
 def plugins(tmp_path: Path) -> Path:
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    names = {task_type: kind.__name__ for task_type, kind in CONNECTORS.items()}
-    source = f"from connectors.testing.platform import {', '.join(names.values())}\n"
-    write_distribution(folder, "platform", source, entry_points=names)
-    return folder
+    return platform_plugins(tmp_path)
 
 
 @pytest.fixture
@@ -48,9 +42,8 @@ def make_arena(plugins: Path, tmp_path: Path) -> MakeArena:
             variables = {}
             for task_type in CONNECTORS:
                 variables[f"CONNECTORS_{task_type.upper()}__URL"] = held.url
-                variables[f"CONNECTORS_{task_type.upper()}__TIMEOUT"] = (
-                    "30"  # a busy machine is no fault of the platform
-                )
+                # seconds: a busy machine is no fault of the platform
+                variables[f"CONNECTORS_{task_type.upper()}__TIMEOUT"] = "30"
             servers = [
                 ServiceProcess(
                     f"--store={store}", *options, *own, plugins=plugins, folder=tmp_path, variables=variables

@@ -13,9 +13,11 @@ from typing import Protocol, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from connectors.testing.platform import CONNECTORS
+from tests.registry.distributions import write_distribution
 from tests.server.processes import ServerProcess
 
-__all__ = ["ServerUnderTest", "ServiceProcess"]
+__all__ = ["ServerUnderTest", "ServiceProcess", "platform_plugins"]
 
 T = TypeVar("T")
 _ANSWERED = "flyte_connector_requests_success_total"
@@ -50,6 +52,16 @@ class ServerUnderTest(Protocol):
     async def close(self) -> None:
         """End it for good: SIGTERM, so that it finishes what it has begun."""
         ...
+
+
+def platform_plugins(folder: Path) -> Path:
+    """The fake platform's connectors as a server's plugins, in a new folder below ``folder``."""
+    plugins = folder / "plugins"
+    plugins.mkdir()
+    names = {task_type: kind.__name__ for task_type, kind in CONNECTORS.items()}
+    source = f"from connectors.testing.platform import {', '.join(names.values())}\n"
+    write_distribution(plugins, "platform", source, entry_points=names)
+    return plugins
 
 
 class ServiceProcess:

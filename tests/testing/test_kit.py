@@ -13,7 +13,7 @@ import pytest
 from connectors import TaskTemplate
 from connectors.testing.backend import Backend, Mishaps, Protocol, distinct_tasks
 from connectors.testing.platform import CONNECTORS, FakePlatform, Fault
-from tests.registry.distributions import write_distribution
+from tests.chaos.servers import platform_plugins
 from tests.server.processes import ServerProcess
 
 pytestmark = pytest.mark.anyio
@@ -33,12 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def plugins(tmp_path: Path) -> Path:
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    names = {task_type: kind.__name__ for task_type, kind in CONNECTORS.items()}
-    source = f"from connectors.testing.platform import {', '.join(names.values())}\n"
-    write_distribution(folder, "platform", source, entry_points=names)
-    return folder
+    return platform_plugins(tmp_path)
 
 
 def test_it_needs_nothing_that_the_service_does_not_need() -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,7 +21,6 @@ from connectors._engine.requests import CreateRequest
 from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
 from connectors._stores import Claim, Record, Store, StoreUnavailable
-from connectors.connector import AsyncConnectorBase, ResourceMeta
 from connectors.errors import ConnectorError, DeadlineExceeded, KeyTaken, Unavailable
 
 __all__ = ["Created", "Creates"]
@@ -115,7 +114,7 @@ class Creates:
     async def _make(self, flight: Flight[Created], work: Work, claim: Claim, before: Record | None) -> Created:
         proofs = [not claim.looked_for]
         scope = anyio.CancelScope()
-        native = _connector(work).dedupe == "native"
+        native = work.connector.dedupe == "native"
         meta, adopts = None, ""
         try:
             # where the platform does not dedupe, no create may go on that another server may be making again
@@ -190,7 +189,7 @@ class Creates:
             retry_until=lambda: flight.wanted_until,
             on_attempt=on_attempt,
         )
-        expected = _connector(work).meta_type
+        expected = work.connector.meta_type
         if not isinstance(meta, expected):
             proofs.append(False)
             raise bug(
@@ -210,14 +209,10 @@ class Creates:
         return encoded
 
 
-def _connector(work: Work) -> AsyncConnectorBase[ResourceMeta]:
-    return cast("AsyncConnectorBase[ResourceMeta]", work.registered.connector)
-
-
 def _goes_on_without_store(work: Work) -> bool:
     """Whether the platform alone sees to one job. A later attempt needs the store: the one before it may still run."""
     run = work.run
-    return _connector(work).dedupe == "native" and run is not None and run.attempt == run.first_attempt
+    return work.connector.dedupe == "native" and run is not None and run.attempt == run.first_attempt
 
 
 async def _fingerprint(request: CreateRequest) -> str:

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from connectors._engine.requests import CreateRequest
 
-__all__ = ["fingerprint", "fingerprint_of"]
+__all__ = ["fingerprint"]
 
 _LARGE = 32 * 1024  # bytes on the wire, from which on hashing would hold up the event loop for too long
 

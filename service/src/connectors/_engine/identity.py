@@ -33,7 +33,7 @@ class Run:
         """The key of a generation, as a UUID (RFC 9562 §5.5): 36 characters that every platform's own idempotency
         field takes.
         """
-        return generation_key(self.key, generation)
+        return _hash("generation", self.key, generation) if generation else self.key
 
     @property
     def attempt(self) -> int:
@@ -99,11 +99,6 @@ def subject_of(request: CreateRequest) -> dict[str, str]:
             "retry": str(execution.retry_attempt),
         }
     return {name: value for name, value in words.items() if value}
-
-
-def generation_key(run: str, generation: int) -> str:
-    """The key of a generation of the run whose generation 0 has the key ``run``."""
-    return _hash("generation", run, generation) if generation else run
 
 
 def _hash(*parts: object) -> str:

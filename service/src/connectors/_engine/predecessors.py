@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from connectors._engine.flights import Flight
 from connectors._engine.identity import Run
@@ -20,11 +20,10 @@ from connectors._engine.options import EngineOptions
 from connectors._engine.reservation import Reservations, made_by
 from connectors._engine.work import Work
 from connectors._stores import Claim, Deletion, Record, State, Store
-from connectors.connector import AsyncConnectorBase, ResourceMeta
 from connectors.errors import ConnectorError, DeadlineExceeded, InvalidRequest, KeyTaken, NotFound, Unavailable
 from connectors.models import Phase, Resource
 
-__all__ = ["Adopted", "Predecessors"]
+__all__ = ["Predecessors"]
 
 log = logging.getLogger("connectors.engine")
 _MOST_LOOKS = 3
@@ -114,7 +113,7 @@ class Predecessors:
                 return None
             phase = await self._phase(flight, work, record)
             is_failed = phase.is_terminal and phase is not Phase.SUCCEEDED
-            is_wanted = _connector(work).results_inline and not record.asked_at and not is_failed
+            is_wanted = work.connector.results_inline and not record.asked_at and not is_failed
             if not is_wanted:
                 if phase.is_terminal:
                     await self._store.note(record.key, terminal=phase.name)
@@ -166,7 +165,7 @@ class Predecessors:
         """Carry the earlier attempt's create to its end, under its own key: the platform's dedupe, or the search, gives
         the job that it made, if any. Its record then; None where there is no job.
         """
-        record, dedupe = earlier.record, _connector(work).dedupe
+        record, dedupe = earlier.record, work.connector.dedupe
         theirs = replace(
             work,
             run=earlier.run,
@@ -231,17 +230,13 @@ class Predecessors:
     async def _call(self, flight: Flight[Any], work: Work, operation: str, meta: bytes) -> Any:
         registered, request = work.registered, work.request
         ctx = self._invoker.context(registered, request.caller, deadline=flight.started + self._options.create_timeout)
-        job = _connector(work).meta_type.decode(meta)
+        job = work.connector.meta_type.decode(meta)
         answer = await self._invoker.call(
             registered, operation, ctx, job, retry_until=lambda: flight.wanted_until, on_attempt=_ignore
         )
         if operation == "get" and not isinstance(answer, Resource):
             raise Unavailable("the state of the attempt before cannot be known: its connector gave no resource")
         return answer
-
-
-def _connector(work: Work) -> AsyncConnectorBase[ResourceMeta]:
-    return cast("AsyncConnectorBase[ResourceMeta]", work.registered.connector)
 
 
 _ignore: Callable[[ConnectorError | None], None] = lambda error: None  # noqa: E731

@@ -16,7 +16,7 @@ from connectors._stores import Claim, Record, State, Store, StoreUnavailable
 from connectors._stores.watched import WatchedStore
 from connectors.errors import Conflict, DeadlineExceeded, Unavailable
 
-__all__ = ["ANOTHER_REQUEST", "Reservations"]
+__all__ = ["ANOTHER_REQUEST", "Reservations", "made_by"]
 
 ANOTHER_REQUEST = "this idempotency-key was used for another request: a key belongs to one request"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from connectors._engine.admission import Slot
 from connectors._engine.identity import Run
 from connectors._engine.requests import CreateRequest
 from connectors._registry import Registered
+from connectors.connector import AsyncConnectorBase, ResourceMeta
 
 __all__ = ["Work"]
 
@@ -36,6 +38,11 @@ class Work:
     def task_type(self) -> str:
         """The task type's name."""
         return self.request.category.name
+
+    @property
+    def connector(self) -> AsyncConnectorBase[ResourceMeta]:
+        """A create's."""
+        return cast("AsyncConnectorBase[ResourceMeta]", self.registered.connector)
 
     def at(self, generation: int) -> Work:
         """The same work under the key of a generation of its run."""

@@ -29,7 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from connectors._stores.redis_address import RedisAddress
 from connectors._stores.store import StoreUnavailable
 
-__all__ = ["ANSWER_WITHIN", "Connections", "Conversation", "Script", "Wire", "Word", "code_of", "wire_to"]
+__all__ = ["Connections", "Conversation", "Script", "Word", "code_of", "wire_to"]
 
 Word = str | bytes | float
 Command = tuple[Word, ...]

@@ -19,7 +19,7 @@ from connectors._stores.redis_connections import Connections, Conversation, code
 from connectors._stores.redis_scripts import SCHEMA
 from connectors._stores.store import StoreUnfit
 
-__all__ = ["Remark", "check_server", "persistence", "unfitness"]
+__all__ = ["check_server", "unfitness"]
 
 log = logging.getLogger("connectors.stores")
 
@@ -29,7 +29,7 @@ _ASKED = ("appendonly", "appendfsync", "save")
 """Each in a question of its own: several in one are known since Redis 7.0."""
 
 
-class Remark(NamedTuple):
+class _Remark(NamedTuple):
     """A line for the log."""
 
     level: int
@@ -55,7 +55,7 @@ async def check_server(connections: Connections, name: str) -> None:
             unfit = "refuses the credentials in its URL"
     if unfit:
         raise StoreUnfit(f"the Redis store at {name} {unfit}")
-    for remark in [_unchecked(info), persistence(info, config)]:
+    for remark in [_unchecked(info), _persistence(info, config)]:
         if remark:
             log.log(remark.level, "the Redis store at %s %s", name, remark.text)
 
@@ -89,22 +89,22 @@ def unfitness(info: Mapping[str, str]) -> str | None:
     return None
 
 
-def _unchecked(info: Mapping[str, str]) -> Remark | None:
+def _unchecked(info: Mapping[str, str]) -> _Remark | None:
     missing = [name for name in ("redis_version", "role", "maxmemory_policy") if name not in info]
     if not missing:
         return None
-    return Remark(
+    return _Remark(
         logging.WARNING,
         f"does not tell {', '.join(missing)} (INFO): whether it is a primary of version 6.2 or newer that never drops "
         "records (maxmemory-policy noeviction) could not be checked",
     )
 
 
-def persistence(info: Mapping[str, str], config: Mapping[str, str] | None) -> Remark | None:
+def _persistence(info: Mapping[str, str], config: Mapping[str, str] | None) -> _Remark | None:
     """What a crash of the server may lose (https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/)."""
     if config is None:
         append_only = {"1": "is on", "0": "is off"}.get(info.get("aof_enabled", ""), "may be on or off")
-        return Remark(
+        return _Remark(
             logging.WARNING,
             "forbids CONFIG: what a crash of the Redis server loses could not be checked; "
             f"its append-only file {append_only}",
@@ -114,25 +114,25 @@ def persistence(info: Mapping[str, str], config: Mapping[str, str] | None) -> Re
             case "always":
                 return None
             case "everysec":
-                return Remark(
+                return _Remark(
                     logging.INFO,
                     "has appendfsync everysec: up to 1 s of records may be lost by a crash of the Redis server; "
                     "with appendfsync always none",
                 )
             case other:
-                return Remark(
+                return _Remark(
                     logging.WARNING,
                     f"has appendfsync {other}: records of some 30 s may be lost by a crash of its machine; "
                     "with appendfsync always none",
                 )
     if config["save"]:
-        return Remark(
+        return _Remark(
             logging.WARNING,
             f"keeps snapshots only (save {config['save']}): a crash of it loses what came after the last one, and a "
             "create of that time that is repeated may make a second job; expected are appendonly yes and appendfsync "
             "always",
         )
-    return Remark(
+    return _Remark(
         logging.WARNING,
         "keeps nothing on its disk: a restart of it loses every record, and a create that is repeated then may make a "
         "second job; expected are appendonly yes and appendfsync always",

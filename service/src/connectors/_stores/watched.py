@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from connectors._stores.record import Attention, Record
@@ -178,34 +178,8 @@ class WatchedStore(Store):
 
     # --- the calls
 
-    async def reserve(
-        self,
-        key: str,
-        *,
-        owner: str,
-        lease: float,
-        task_type: str,
-        version: int = 0,
-        run: str = "",
-        generation: int = 0,
-        fingerprint: str = "",
-        subject: Mapping[str, str] | None = None,
-        over_after: float | None = None,
-    ) -> Claim:
-        return await self._watch(
-            self._store.reserve(
-                key,
-                owner=owner,
-                lease=lease,
-                task_type=task_type,
-                version=version,
-                run=run,
-                generation=generation,
-                fingerprint=fingerprint,
-                subject=subject,
-                over_after=over_after,
-            )
-        )
+    async def reserve(self, key: str, **asked: Any) -> Claim:
+        return await self._watch(self._store.reserve(key, **asked))
 
     async def renew(self, key: str, *, owner: str, lease: float) -> bool:
         return await self._watch(self._store.renew(key, owner=owner, lease=lease))
