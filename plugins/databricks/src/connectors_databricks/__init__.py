@@ -4,8 +4,8 @@ It speaks the Jobs API over the server's pooled HTTP client, and takes from the 
 outputs are what its own code writes.
 """
 
-from connectors_databricks.connector import DatabricksConnector, DatabricksRun, SparkConnector
+from connectors_databricks.connector import DatabricksConnector, DatabricksRun, SparkConnector, connectors
 from connectors_databricks.settings import DatabricksSettings
 from connectors_databricks.task_config import Databricks
 
-__all__ = ["Databricks", "DatabricksConnector", "DatabricksRun", "DatabricksSettings", "SparkConnector"]
+__all__ = ["Databricks", "DatabricksConnector", "DatabricksRun", "DatabricksSettings", "SparkConnector", "connectors"]

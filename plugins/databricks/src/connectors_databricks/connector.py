@@ -30,7 +30,7 @@ from connectors_databricks._states import RunState, created, facts
 from connectors_databricks._workspaces import Workspace, Workspaces
 from connectors_databricks.settings import DatabricksSettings
 
-__all__ = ["DatabricksConnector", "DatabricksRun", "SparkConnector"]
+__all__ = ["DatabricksConnector", "DatabricksRun", "SparkConnector", "connectors"]
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,18 @@ class DatabricksConnector(AsyncConnectorBase[DatabricksRun]):
 
 
 class SparkConnector(DatabricksConnector):
-    """The same for tasks of the Spark plugin's type, which otherwise run on Kubernetes."""
+    """The same for tasks of the Spark plugin's type, which otherwise run on Kubernetes: served where a setting says so."""
 
     task_type = "spark"
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.settings.spark
+
+
+def connectors() -> tuple[type[DatabricksConnector], ...]:
+    """The plugin's connectors. Which of them are wanted is in their settings."""
+    return DatabricksConnector, SparkConnector
 
 
 async def _check_age(api: RunsApi, run_id: str, ctx: Context) -> None:

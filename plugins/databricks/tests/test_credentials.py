@@ -1,0 +1,374 @@
+"""Whose credentials a call uses, and how they stay fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors import (
+    FailedPrecondition,
+    InvalidRequest,
+    PermissionDenied,
+    Phase,
+    Unauthenticated,
+    Unavailable,
+)
+from connectors.secrets import Asked, Secret
+from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
+from plugins.databricks.tests.conftest import NewContext, Task
+from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks, Fault
+
+pytestmark = pytest.mark.anyio
+
+
+class Namespaces:
+    """Kubernetes' secrets, as the service's own source gives them, of one workflow's namespace or by reference."""
+
+    kind = "kubernetes"
+
+    def __init__(self, secrets: Mapping[str, str], *, workflows: str = "") -> None:
+        """:param secrets: by ``namespace/name/key``. :param workflows: the namespace of the call, "" in a get."""
+        self._secrets = secrets
+        self._workflows = workflows
+
+    async def find(self, asked: Asked) -> Secret | None:
+        path = f"{asked.namespace or self._workflows}/{asked.name}/{asked.key}"
+        value = self._secrets.get(path)
+        return None if value is None else Secret(value, f"kubernetes:{path}")
+
+    def where(self, asked: Asked) -> str:
+        return "Kubernetes"
+
+
+class Clock:
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def bearer(databricks: FakeDatabricks, operation: str = "submit") -> str:
+    return databricks.last(operation).headers["Authorization"].removeprefix("Bearer ")
+
+
+@pytest.fixture(autouse=True)
+def tokens(databricks: FakeDatabricks) -> None:
+    databricks.valid |= {"of-the-namespace", "of-the-request", "of-the-server", "of-the-team", "of-the-meta"}
+
+
+# --- tokens
+
+
+async def test_flyte_1s_token_is_the_namespaces_and_the_meta_says_where(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    secrets = {"sales-production/databricks-token/token": "of-the-namespace"}
+    there = Namespaces(secrets, workflows="sales-production")
+    job = await connector.create(task(), new_context(secrets={}, sources=[there]))
+    assert bearer(databricks) == "of-the-namespace"
+    assert job == DatabricksRun(databricks.place, job.run_id, namespace="sales-production")
+
+    await connector.get(job, new_context(secrets={}, sources=[Namespaces(secrets)], metadata=None))
+    assert bearer(databricks, "get") == "of-the-namespace"
+
+
+async def test_a_token_that_the_task_names_wins_and_is_found_again(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    secrets = {"ns/databricks-token/token": "of-the-namespace", "ns/team-token/token": "of-the-team"}
+    ctx = new_context(secrets={}, sources=[Namespaces(secrets, workflows="ns")])
+    job = await connector.create(task(databricksTokenSecret="team-token"), ctx)
+    assert bearer(databricks) == "of-the-team"
+    assert (job.auth_type, job.oauth_secret_name, job.namespace) == ("secret", "team-token", "ns")
+
+    await connector.delete(job, new_context(secrets={}, sources=[Namespaces(secrets)]))
+    assert bearer(databricks, "cancel") == "of-the-team"
+
+
+async def test_without_a_namespaces_token_the_servers_is_used_and_the_meta_has_nothing_to_say(
+    connector: DatabricksConnector,
+    databricks: FakeDatabricks,
+    task: Task,
+    new_context: NewContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLYTE_DATABRICKS_ACCESS_TOKEN", "of-the-server")
+    job = await connector.create(task(databricksTokenSecret="not-there"), new_context(secrets={}))
+    assert bearer(databricks) == "of-the-server"
+    assert job.encode() == f'{{"databricks_instance":"{databricks.place}","run_id":"{job.run_id}"}}'.encode()
+
+
+async def test_in_flyte_2_the_requests_token_wins_and_in_flyte_1_the_namespaces(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    there = Namespaces({"ns/databricks-token/token": "of-the-namespace"}, workflows="ns")
+    brought = {"databricks_token": "of-the-request"}
+    job = await connector.create(task(), new_context(secrets=brought, sources=[there], protocol="flyte2"))
+    assert bearer(databricks) == "of-the-request"
+    assert set(vars(DatabricksRun.decode(job.encode())).values()) == {databricks.place, job.run_id, None}
+    await connector.create(task(), new_context(secrets=brought, sources=[there], protocol="flyte1"))
+    assert bearer(databricks) == "of-the-namespace"
+
+
+async def test_where_there_is_no_token_the_error_names_the_secrets(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    with pytest.raises(FailedPrecondition, match="'databricks-token', 'databricks_token', 'FLYTE_DATABRICKS"):
+        await connector.create(task(), new_context(secrets={}))
+    assert databricks.calls == []
+
+
+# --- metas of the reference service
+
+
+def reference_meta(databricks: FakeDatabricks, run_id: str, **more: Any) -> DatabricksRun:
+    values = {"auth_type": "pat", "oauth_secret_name": "databricks-oauth", "namespace": "sales-production", **more}
+    return DatabricksRun(databricks.place, run_id, "of-the-meta", **values)
+
+
+@pytest.fixture
+async def run_id(connector: DatabricksConnector, task: Task, new_context: NewContext) -> str:
+    return (await connector.create(task(), new_context())).run_id
+
+
+async def test_a_token_in_a_meta_is_the_last_resort(
+    connector: DatabricksConnector, databricks: FakeDatabricks, new_context: NewContext, run_id: str
+) -> None:
+    job = reference_meta(databricks, run_id)
+    assert (await connector.get(job, new_context(secrets={}))).phase is Phase.SUCCEEDED
+    assert bearer(databricks, "get") == "of-the-meta"
+    await connector.get(job, new_context(secrets={"databricks_token": "of-the-request"}))
+    assert bearer(databricks, "get") == "of-the-request"
+    there = Namespaces({"sales-production/databricks-token/token": "of-the-namespace"})
+    await connector.get(job, new_context(secrets={}, sources=[there]))
+    assert bearer(databricks, "get") == "of-the-namespace"
+
+
+async def test_a_token_in_a_meta_is_never_written_or_shown(databricks: FakeDatabricks) -> None:
+    job = reference_meta(databricks, "1")
+    assert "of-the-meta" not in repr(job)
+    assert b"of-the-meta" not in job.encode()
+
+
+async def test_a_meta_of_the_references_oauth_is_read(
+    connector: DatabricksConnector, databricks: FakeDatabricks, new_context: NewContext, run_id: str
+) -> None:
+    job = reference_meta(databricks, run_id, auth_type="oauth_m2m", client_id=CLIENT_ID)
+    there = Namespaces({"sales-production/databricks-oauth/client_secret": CLIENT_SECRET})
+    assert (await connector.get(job, new_context(secrets={}, sources=[there]))).phase is Phase.SUCCEEDED
+    assert bearer(databricks, "get") == "granted-access-token-0001"
+
+
+async def test_a_reference_that_leads_to_another_secret_is_refused(
+    connector: DatabricksConnector, databricks: FakeDatabricks, new_context: NewContext, run_id: str
+) -> None:
+    databricks.calls.clear()
+    job = DatabricksRun(databricks.place, run_id, namespace="kubernetes:kube-system/admin/token")
+    with pytest.raises(PermissionDenied):
+        await connector.get(job, new_context(secrets={}, sources=[Namespaces({})]))
+    assert databricks.calls == []
+
+
+# --- OAuth for machines, through the SDK
+
+
+OAUTH = {"databricks_client_id": CLIENT_ID, "databricks_client_secret": CLIENT_SECRET}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def machine(databricks: FakeDatabricks, clock: Clock) -> AsyncIterator[DatabricksConnector]:
+    settings = DatabricksSettings(instances=(databricks.url,), auth_type="oauth-m2m")
+    connector = DatabricksConnector(settings, clock=clock)
+    yield connector
+    await connector.aclose()
+
+
+async def test_a_machines_token_is_fetched_once_for_all_calls(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    creates = (machine.create(task(), new_context(secrets=OAUTH)) for _ in range(5))
+    jobs = await asyncio.gather(*creates)
+    await machine.get(jobs[0], new_context(secrets=OAUTH))
+    assert databricks.count("token") == 1
+    assert bearer(databricks, "get") == "granted-access-token-0001"
+    assert jobs[0].auth_type is None  # the deployment's own way needs no word in the meta
+
+
+async def test_a_task_may_choose_oauth_and_the_meta_keeps_it(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    secrets = {"ns/team-oauth/client_id": CLIENT_ID, "ns/team-oauth/client_secret": CLIENT_SECRET}
+    chosen = task(databricksAuthType="oauth_m2m", databricksOauthSecret="team-oauth")
+    job = await connector.create(chosen, new_context(sources=[Namespaces(secrets, workflows="ns")]))
+    assert bearer(databricks) == "granted-access-token-0001"
+    assert job == DatabricksRun(
+        databricks.place, job.run_id, auth_type="oauth_m2m", oauth_secret_name="team-oauth", namespace="ns"
+    )
+    await connector.get(job, new_context(sources=[Namespaces(secrets)]))
+    assert databricks.count("token") == 1
+
+
+async def test_a_token_is_renewed_before_it_ends_while_calls_go_on(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, clock: Clock
+) -> None:
+    databricks.lifetime = 30  # so that the SDK, whose clock is the machine's, fetches another whenever it is asked
+    job = await machine.create(task(), new_context(secrets=OAUTH))
+    first = bearer(databricks)
+    clock.now += 16.0
+    databricks.token_answers.clear()
+    await machine.get(job, new_context(secrets=OAUTH))  # is not held up by the renewal that it starts
+    assert bearer(databricks, "get") == first
+    databricks.token_answers.set()
+    async with asyncio.timeout(10):
+        while bearer(databricks, "get") == first:
+            await machine.get(job, new_context(secrets=OAUTH))
+
+
+async def test_an_ended_token_is_not_used(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, clock: Clock
+) -> None:
+    databricks.lifetime = 30
+    job = await machine.create(task(), new_context(secrets=OAUTH))
+    clock.now += 31.0
+    await machine.get(job, new_context(secrets=OAUTH))
+    assert bearer(databricks, "get") != bearer(databricks)
+
+
+async def test_a_token_that_is_refused_is_replaced(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, clock: Clock
+) -> None:
+    job = await machine.create(task(), new_context(secrets=OAUTH))
+    databricks.valid.clear()  # it was revoked
+    with pytest.raises(Unauthenticated):  # a new one would be refused as well
+        await machine.get(job, new_context(secrets=OAUTH))
+    clock.now += 31.0
+    with pytest.raises(Unavailable, match="a new one will be fetched"):
+        await machine.get(job, new_context(secrets=OAUTH))
+    assert (await machine.get(job, new_context(secrets=OAUTH))).phase is Phase.SUCCEEDED
+    assert databricks.count("token") == 2
+
+
+async def test_a_client_that_is_refused_is_told_so_without_its_secret(
+    machine: DatabricksConnector,
+    databricks: FakeDatabricks,
+    task: Task,
+    new_context: NewContext,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = {**OAUTH, "databricks_client_secret": "another-invented-secret"}
+    with pytest.raises(Unauthenticated, match="invalid_client") as refused:
+        await machine.create(task(), new_context(secrets=wrong))
+    assert refused.value.proves_no_job
+    assert "another-invented-secret" not in caplog.text + repr(refused.value)
+    assert databricks.count("submit") == 0
+
+
+async def test_a_token_endpoint_that_fails_is_a_passing_fault(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    databricks.faults["token"].append(Fault(503, body=b"down"))
+    with pytest.raises(Unavailable):
+        await machine.create(task(), new_context(secrets=OAUTH))
+    await machine.create(task(), new_context(secrets=OAUTH))
+
+
+async def test_a_caller_that_gives_up_takes_the_token_from_nobody(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    databricks.token_answers.clear()
+    first = asyncio.ensure_future(machine.create(task(), new_context(secrets=OAUTH)))
+    second = asyncio.ensure_future(machine.create(task(), new_context(secrets=OAUTH)))
+    async with asyncio.timeout(20):
+        while not databricks.count("token"):  # noqa: ASYNC110 - it is asked for in a thread
+            await asyncio.sleep(0.02)
+    _ = first.cancel()
+    databricks.token_answers.set()
+    await second
+    assert first.cancelled()
+    assert databricks.count("token") == 1
+
+
+async def test_a_secret_that_was_replaced_is_used_at_once(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    await machine.create(task(), new_context(secrets=OAUTH))
+    with pytest.raises(Unauthenticated):
+        await machine.create(task(), new_context(secrets={**OAUTH, "databricks_client_secret": "replaced-secret"}))
+
+
+@pytest.mark.parametrize("missing", ["client_id", "client_secret"])
+async def test_what_oauth_lacks_is_named(
+    machine: DatabricksConnector, task: Task, new_context: NewContext, missing: str
+) -> None:
+    some = {name: value for name, value in OAUTH.items() if not name.endswith(missing)}
+    with pytest.raises(FailedPrecondition, match=f"needs a {missing}"):
+        await machine.create(task(), new_context(secrets=some))
+
+
+# --- other ways of the SDK's
+
+
+async def test_an_identity_token_of_kubernetes_is_exchanged(
+    databricks: FakeDatabricks, task: Task, new_context: NewContext, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("an-invented-identity-token")
+    settings = DatabricksSettings(instances=(databricks.url,), client_id=CLIENT_ID, oidc_token_file=str(file))
+    connector = DatabricksConnector(settings)
+    job = await connector.create(task(databricksAuthType="oidc_federation"), new_context(secrets={}))
+    assert bearer(databricks) == "granted-access-token-0001"
+    assert job.auth_type == "oidc_federation"
+    await connector.get(job, new_context(secrets={}))
+    await connector.aclose()
+
+
+async def test_the_deployments_identity_is_what_the_sdk_finds_in_the_environment(
+    connector: DatabricksConnector,
+    databricks: FakeDatabricks,
+    task: Task,
+    new_context: NewContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABRICKS_CLIENT_ID", CLIENT_ID)
+    monkeypatch.setenv("DATABRICKS_CLIENT_SECRET", CLIENT_SECRET)
+    job = await connector.create(task(), new_context(secrets={}))
+    assert bearer(databricks) == "granted-access-token-0001"
+    assert job == DatabricksRun(databricks.place, job.run_id)
+
+
+async def test_an_identity_that_the_sdk_cannot_make_is_told(
+    databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    connector = DatabricksConnector(DatabricksSettings(instances=(databricks.url,), auth_type="azure-client-secret"))
+    with pytest.raises(FailedPrecondition, match="cannot configure default credentials"):
+        await connector.create(task(), new_context(secrets={}))
+    await connector.aclose()
+
+
+# --- what a task may not choose
+
+
+@pytest.mark.parametrize(
+    ("custom", "reason"),
+    [
+        ({"databricksAuthType": "azure-cli"}, "expected one of pat, oauth_m2m, oidc_federation"),
+        ({"databricksAuthType": 3}, "must be a string"),
+        ({"databricksOidcTokenFile": "/etc/shadow"}, "not the file that the operator set"),
+    ],
+)
+async def test_a_way_to_sign_in_that_is_not_the_tasks_to_choose_is_refused(
+    connector: DatabricksConnector, task: Task, new_context: NewContext, custom: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=reason):
+        await connector.create(task(**custom), new_context())
