@@ -90,10 +90,8 @@ async def test_a_cancelled_run_has_failed_once_its_process_ends(platform: Platfo
     await platform.connector.delete(job, platform.new_context())  # once more, after its end
 
 
-async def test_a_repeated_create_runs_its_code_once(
-    platform: Platform, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    marks, key = tmp_path_factory.mktemp("marks"), str(uuid4())
+async def test_a_repeated_create_runs_its_code_once(platform: Platform, tmp_path: Path) -> None:
+    key = str(uuid4())
     task = await platform.script("import sys, uuid\nopen(f'{sys.argv[1]}/{uuid.uuid4()}', 'w')", str(tmp_path))
     jobs = [await platform.connector.create(task, platform.new_context(key, adopt_within=60.0)) for _ in range(3)]
     await platform.until(jobs[0], lambda shown: shown.phase is Phase.SUCCEEDED)

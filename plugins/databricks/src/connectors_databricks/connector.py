@@ -170,7 +170,7 @@ class DatabricksConnector(AsyncConnectorBase[DatabricksRun]):
 
 
 class SparkConnector(DatabricksConnector):
-    """The same for tasks of the Spark plugin's type, which otherwise run on Kubernetes: served where a setting says so."""
+    """The same for tasks of the Spark plugin's type, which otherwise run on Kubernetes. By setting: ``spark``."""
 
     task_type = "spark"
 
