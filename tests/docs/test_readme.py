@@ -44,6 +44,7 @@ PARTS = {
     "the package": ("toml", "[build-system]"),
     "the list": ("text", "TASK TYPE"),
     "the configuration": ("toml", "[plugins.bigquery]"),
+    "the secrets": ("toml", "[secrets.bigquery]"),
 }
 """Every other block that a test below uses: its language, and what tells it from the others."""
 
@@ -198,6 +199,15 @@ def test_the_configuration_file_is_read(author: Author, tmp_path: Path) -> None:
     author.run(f"connectors check --config '{path}'")
 
 
+def test_the_file_with_secrets_is_read(author: Author, tmp_path: Path) -> None:
+    path = tmp_path / "connectors.toml"
+    path.write_text(part("the secrets"), "utf-8")
+    own = load({"config": str(path)}).plugin_secrets()["bigquery"]
+    written = tomllib.loads(part("the secrets"))["secrets"]["bigquery"]
+    assert (list(own.names), own.by_project) == (written["names"], written["projects"])
+    author.run(f"connectors check --config '{path}'")
+
+
 def settings_table() -> list[tuple[str, str, str]]:
     rows = re.findall(r"^\| `--([a-z-]+)` \| `(\w+)` \|(.*?)\|", README, re.MULTILINE)
     return [(flag, variable, default.strip(" `")) for flag, variable, default in rows]
@@ -208,7 +218,13 @@ def test_the_settings_have_these_names_and_defaults(flag: str, variable: str, de
     field = flag.replace("-", "_")
     assert variable == f"CONNECTORS_{field.upper()}"
     actual = "connectors.toml" if field == "config" else Settings.model_fields[field].default
-    assert default == (f"{actual:g}" if isinstance(actual, float) else str(actual).lower())
+    assert default == shown(actual)
+
+
+def shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default).lower()
 
 
 def test_the_table_of_settings_is_found() -> None:

@@ -311,6 +311,21 @@ async def test_a_poll_that_meets_a_rotation_of_credentials_is_tried_again(
     assert bench.events[-1].attempts == 3
 
 
+async def test_a_poll_whose_exchange_took_too_long_is_tried_again_while_there_is_time(bench: Bench) -> None:
+    faults = [DeadlineExceeded("one exchange")]
+
+    async def answer(ctx: object) -> Resource:
+        if faults:
+            await anyio.sleep(2)
+            raise faults.pop()
+        return Resource(Phase.SUCCEEDED)
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.SUCCEEDED
+    assert bench.events[-1].attempts == 2
+
+
 @pytest.mark.parametrize("fault", [Unauthenticated, PermissionDenied])
 async def test_a_create_without_the_right_is_tried_once(bench: Bench, fault: type[ConnectorError]) -> None:
     async def refuse(ctx: object) -> None:

@@ -20,7 +20,7 @@ from connectors import (
     TaskTemplate,
     Unavailable,
 )
-from connectors_bigquery._credentials import TOKEN_URL, ApplicationDefault, identity_for
+from connectors_bigquery._credentials import SECRET, TOKEN_URL, ApplicationDefault, identity_for
 from connectors_bigquery._job_request import KEY_LABEL, JobRequest, user_agent
 from connectors_bigquery._rest import JobsApi, part
 from connectors_bigquery._states import KNOWN_STATES, console_link, created, resource
@@ -53,6 +53,7 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
     dedupe = "native"
     results_inline = True  # the address of the table, wherever the output prefix leads
     Settings = BigQuerySettings
+    secret_names = (SECRET,)
 
     def __init__(
         self,

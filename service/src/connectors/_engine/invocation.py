@@ -26,8 +26,9 @@ __all__ = ["Invoker"]
 
 log = logging.getLogger("connectors.engine")
 _LINGER = 2.0  # seconds for a call that was cancelled to end
-_PASSING_FOR_A_POLL = (Unauthenticated, PermissionDenied)
-"""A poll asks for what a create was allowed to make: these are mostly a rotation of the credentials under way."""
+_PASSING_FOR_A_POLL = (Unauthenticated, PermissionDenied, DeadlineExceeded)
+"""A poll asks for what a create was allowed to make: the first two are mostly a rotation of the credentials under way.
+The last is one exchange's own time where the call has some left, and a poll changes nothing."""
 _Outcome = tuple[Any, BaseException | None]
 
 
