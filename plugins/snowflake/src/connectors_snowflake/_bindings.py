@@ -42,8 +42,16 @@ class Bound:
     """A statement with ``?`` for its placeholders, and what they stand for, in order."""
 
     def __init__(self) -> None:
-        self.statement = ""
         self.bindings: list[Binding] = []
+        self._parts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """The statement goes on with ``text``."""
+        self._parts.append(text)
+
+    @property
+    def statement(self) -> str:
+        return "".join(self._parts)
 
     def numbered(self) -> dict[str, Binding]:
         """As the SQL API takes them: by position, from "1"."""
@@ -64,7 +72,7 @@ def bind(statement: str, inputs: Mapping[str, Any], declared: Mapping[str, Liter
     if inputs:
         _render(statement, inputs, declared, bound)
     else:
-        bound.statement = statement
+        bound.add(statement)
     return bound
 
 
@@ -81,7 +89,7 @@ def bind_rows(statement: str, columns: Mapping[str, Any], declared: Mapping[str,
     bound = Bound()
     _render(before, {}, {}, bound)
     for number in range(count):
-        bound.statement += ", " if number else ""
+        bound.add(", " if number else "")
         _render(row, {name: values[number] for name, values in columns.items()}, types, bound)
     _render(after, {}, {}, bound)
     return bound
@@ -144,9 +152,9 @@ def _render(statement: str, inputs: Mapping[str, Any], declared: Mapping[str, Li
         if kind is Kind.CODE:
             if "?" in text and inputs:
                 raise InvalidRequest("the statement has a '?' of its own: name its inputs as %(name)s")
-            bound.statement += _PLACEHOLDER.sub(in_code, text)
+            bound.add(_PLACEHOLDER.sub(in_code, text))
         else:
-            bound.statement += _PLACEHOLDER.sub(in_quotes, text) if kind is Kind.QUOTED else text
+            bound.add(_PLACEHOLDER.sub(in_quotes, text) if kind is Kind.QUOTED else text)
 
 
 def _variables(name: str, value: Any, declared: LiteralType | None, bound: Bound) -> str:
