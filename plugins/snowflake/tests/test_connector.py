@@ -66,6 +66,14 @@ async def test_a_create_is_a_look_up_and_a_request(
     assert job.query_id in snowflake.statements
 
 
+async def test_a_batch_is_one_statement(
+    connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
+) -> None:
+    task = query("INSERT INTO t VALUES (%(n)s)", batch=True)
+    await connector.create(task, new_context(inputs={"n": [1, 2]}))
+    assert [call.body["statement"] for call in snowflake.calls[1:]] == ["INSERT INTO t VALUES (?), (?)"]
+
+
 async def test_a_look_up_runs_where_the_statement_would(
     connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
 ) -> None:
