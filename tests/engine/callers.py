@@ -36,6 +36,19 @@ def raising(error: BaseException) -> Callable[[Context], Any]:
     return answer
 
 
+class Script:
+    """Raises or returns one thing per call; the last one for ever."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = list(steps)
+
+    def __call__(self, ctx: Context) -> Any:
+        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
+        if isinstance(step, BaseException):
+            raise step
+        return step
+
+
 def being(phase: Phase, **more: Any) -> Callable[[Context], Any]:
     return lambda ctx: Resource(phase, **more)
 

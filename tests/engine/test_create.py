@@ -27,23 +27,10 @@ from connectors._engine.options import ConnectorLimits
 from connectors._engine.outcome import ConnectorBug
 from connectors._engine.requests import Caller
 from connectors._stores import State
-from tests.engine.callers import in_seconds
+from tests.engine.callers import Script, in_seconds
 from tests.engine.harness import Bench, Job, create_request, job_request
 
 pytestmark = pytest.mark.anyio
-
-
-class Script:
-    """Raises or returns one thing per call; the last one for ever."""
-
-    def __init__(self, *steps: Any) -> None:
-        self.steps = list(steps)
-
-    def __call__(self, ctx: Context) -> Any:
-        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        if isinstance(step, BaseException):
-            raise step
-        return step
 
 
 async def test_the_same_request_again_gets_the_first_job(bench: Bench) -> None:

@@ -25,7 +25,7 @@ from connectors import (
 )
 from connectors._engine.options import ConnectorLimits
 from connectors._engine.requests import Caller
-from tests.engine.callers import being, raising
+from tests.engine.callers import Script, being, raising
 from tests.engine.harness import Bench, Job, job_request
 
 pytestmark = pytest.mark.anyio
@@ -77,14 +77,7 @@ async def test_a_fault_is_the_last_known_phase_with_its_age(bench: Bench) -> Non
 
 
 async def test_a_fault_that_passes_within_the_deadline_is_not_seen(bench: Bench) -> None:
-    faults = [Unavailable(), Unavailable()]
-
-    def answer(ctx: Context) -> Resource:
-        if faults:
-            raise faults.pop()
-        return Resource(Phase.SUCCEEDED)
-
-    bench.acme.on_get = answer
+    bench.acme.on_get = Script(Unavailable(), Unavailable(), Resource(Phase.SUCCEEDED))
     async with bench.engine() as engine:
         assert (await engine.get(job_request(META))).phase is Phase.SUCCEEDED
     assert bench.events[-1].attempts == 3

@@ -26,7 +26,7 @@ from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors.http import error_for_status
-from tests.engine.callers import now
+from tests.engine.callers import Script, now
 from tests.engine.harness import Bench, Job, create_request, job_request
 
 pytestmark = pytest.mark.anyio
@@ -298,14 +298,7 @@ async def test_a_poll_without_a_retry_is_answered_at_once_with_the_last_known_ph
 async def test_a_poll_that_meets_a_rotation_of_credentials_is_tried_again(
     bench: Bench, fault: type[ConnectorError]
 ) -> None:
-    faults = [fault(), fault()]
-
-    def answer(ctx: object) -> Resource:
-        if faults:
-            raise faults.pop()
-        return Resource(Phase.SUCCEEDED)
-
-    bench.acme.on_get = answer
+    bench.acme.on_get = Script(fault(), fault(), Resource(Phase.SUCCEEDED))
     async with bench.engine() as engine:
         assert (await engine.get(job_request(META))).phase is Phase.SUCCEEDED
     assert bench.events[-1].attempts == 3
