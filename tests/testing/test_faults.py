@@ -24,11 +24,11 @@ class Backend:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.arrived.append(request)
-        if request.path == "/packed":
-            return web.Response(body=gzip.compress(b"packed"), headers={"Content-Encoding": "gzip"})
+        if request.path == "/packed" and "gzip" in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=gzip.compress(request.path.encode()), headers={"Content-Encoding": "gzip"})
         if request.path == "/elsewhere":
             return web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
-        headers = {"X-Sent": request.headers.get("X-Sent", ""), "X-Path": str(request.rel_url)}
+        headers = {"X-Sent": request.headers.get("X-Sent", ""), "X-Path": request.raw_path}
         return web.Response(status=201, headers=headers, body=await request.read())
 
 
@@ -57,6 +57,16 @@ async def http() -> AsyncIterator[HttpClient]:
         yield client
 
 
+async def exchange(proxy: FaultProxy, request: bytes) -> bytes:
+    """What comes back until the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rpartition(":")[2]))
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
 # --- without faults
 
 
@@ -81,8 +91,9 @@ async def test_a_redirect_is_the_callers_to_follow(http: HttpClient, proxy: Faul
     assert (await http.request("GET", f"{proxy.url}/elsewhere")).status == 302
 
 
-async def test_an_encoded_body_can_be_read(http: HttpClient, proxy: FaultProxy) -> None:
-    assert (await http.request("GET", f"{proxy.url}/packed")).body == b"packed"
+async def test_a_path_goes_through_as_it_was_written(proxy: FaultProxy) -> None:
+    answer = await exchange(proxy, b"GET /a%41/..//%2e?x=%41 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert b"X-Path: /a%41/..//%2e?x=%41" in answer
 
 
 async def test_a_backend_that_is_not_there_is_a_bad_gateway(http: HttpClient) -> None:
@@ -133,11 +144,8 @@ async def test_a_cut_answer_has_a_head_and_not_all_of_its_body(
     proxy: FaultProxy, backend: Backend, sent: bytes
 ) -> None:
     proxy.set_fault(Fault("cut"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(proxy.url.rpartition(":")[2]))
-    writer.write(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(sent), sent))
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
+    request = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(sent), sent)
+    head, _, body = (await exchange(proxy, request)).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 201")
     assert b"Content-Length: %d" % (len(sent) + 1) in head
     assert body == sent[: len(sent) // 2]
@@ -148,6 +156,11 @@ async def test_a_cut_answer_is_an_error_of_the_projects_client(http: HttpClient,
     proxy.set_fault(Fault("cut"))
     with pytest.raises(Unavailable):
         await http.request("PUT", proxy.url, body=b"a whole body")
+
+
+async def test_an_answer_is_rewritten_in_the_clear(http: HttpClient, proxy: FaultProxy) -> None:
+    proxy.set_fault(Fault("rewrite", rewrite=bytes.upper))
+    assert (await http.request("GET", f"{proxy.url}/packed", body=b"packed")).body == b"PACKED"
 
 
 async def test_a_rewritten_answer_keeps_its_status(http: HttpClient, proxy: FaultProxy) -> None:
@@ -188,8 +201,10 @@ async def test_a_hanging_request_ends_with_the_proxy(http: HttpClient, backend: 
         proxy.set_fault(Fault("hang"))
         call = asyncio.create_task(http.request("GET", proxy.url, timeout=3600))
         await proxy.until_open()
+        before = asyncio.get_running_loop().time()
     with pytest.raises(Unavailable):
         await call
+    assert asyncio.get_running_loop().time() - before < 1
 
 
 async def test_a_request_that_never_comes_is_not_waited_for_without_end(proxy: FaultProxy) -> None:

@@ -51,6 +51,7 @@ class AnswerFacts:
             assert error is None, f"{operation.name} is to be quiet at HTTP {status}"
         else:
             assert isinstance(error, expected), f"{operation.name} made of HTTP {status}: {error!r}"
+            assert status < 500 or not error.proves_no_job, f"{error!r} says that there is no job, but there may be one"
 
     @pytest.mark.parametrize("form", ["seconds", "date"])
     async def test_the_pause_that_a_429_asks_for_is_handed_on(
@@ -89,6 +90,7 @@ class AnswerFacts:
         except ConnectorError as error:
             _check_unknown(operation, error)
             return
+        assert proxy.seen(operation.request), f"{operation.name} sent no request that the case says it sends"
         if operation.name == "get":  # a state that is none may also be taken for an unknown one
             assert isinstance(result, Resource)
             assert not result.phase.is_terminal, f"the job is over, by an answer of {body!r}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
+from yarl import URL
 
 from connectors.testing.faults._proxied import EVERY_REQUEST, Fault, ProxiedRequest
 from connectors.testing.faults._script import FaultScript
@@ -185,21 +185,15 @@ class FaultProxy:
     async def _forward(self, request: web.Request, arrived: ProxiedRequest) -> web.Response:
         if self._session is None:
             raise RuntimeError("the proxy is not served")
-        headers = CIMultiDict(
-            (name, value) for name, value in request.headers.items() if name.lower() not in _NOT_FORWARDED
-        )
         try:
             async with self._session.request(
                 request.method,
-                self._backend + request.raw_path,
-                headers=headers,
+                URL(self._backend + request.raw_path, encoded=True),  # as it came: it may be what a test is about
+                headers=_forwarded(request.headers),
                 data=arrived.body or None,
                 allow_redirects=False,
             ) as answer:
-                kept = CIMultiDict(
-                    (name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FORWARDED
-                )
-                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+                return web.Response(status=answer.status, headers=_forwarded(answer.headers), body=await answer.read())
         except aiohttp.ClientError as error:
             return web.Response(status=502, text=f"no answer from the platform: {type(error).__name__}")
 
@@ -210,6 +204,10 @@ class FaultProxy:
                 await self._closing.wait()
         except TimeoutError:
             pass
+
+
+def _forwarded(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers.items() if name.lower() not in _NOT_FORWARDED]
 
 
 def _body(answer: web.Response) -> bytes:
