@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from email.utils import formatdate
 
@@ -27,6 +28,7 @@ from plugins.openai.tests.fake_openai import KEY, FakeOpenAI
 
 pytestmark = pytest.mark.anyio
 CHAT = "/chat/completions"
+ANSWER = b'{"created": 1, "choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}'
 
 
 async def ask(connector: ChatGPTConnector, new_context: NewContext, *, seconds: float = 30.0) -> Resource:
@@ -150,19 +152,19 @@ async def test_requests_leave_through_the_proxy_of_the_environment(
 async def test_an_answer_without_end_is_none(
     chat: ChatGPTConnector, new_context: NewContext, openai: FakeOpenAI
 ) -> None:
-    openai.answers[f"/v1{CHAT}"] = lambda: web.Response(body=b" " * (64 * 1024 * 1024 + 1))
+    openai.answers[f"/v1{CHAT}"] = lambda: web.Response(body=b" " * 64 * 1024 * 1024 + ANSWER)
     assert isinstance(await error_of(chat, new_context), Unavailable)
 
 
 async def test_an_answer_that_is_compressed_though_nobody_asked_is_none(
     chat: ChatGPTConnector, new_context: NewContext, openai: FakeOpenAI
 ) -> None:
-    headers = {"Content-Encoding": "gzip"}
-    openai.answers[f"/v1{CHAT}"] = lambda: web.Response(body=b"\x1f\x8b", headers=headers)
+    headers, body = {"Content-Encoding": "gzip"}, gzip.compress(ANSWER)
+    openai.answers[f"/v1{CHAT}"] = lambda: web.Response(body=body, headers=headers)
     assert isinstance(await error_of(chat, new_context), Unavailable)
 
 
-@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"choices": NaN}', b"\xff\xfe"])
+@pytest.mark.parametrize("body", [b"[" * 100_000, ANSWER.replace(b"1", b"NaN"), b"\xff\xfe"])
 async def test_json_that_is_none_is_no_answer(
     chat: ChatGPTConnector, new_context: NewContext, openai: FakeOpenAI, body: bytes
 ) -> None:

@@ -113,11 +113,13 @@ def prefix() -> str:
     return f"s3://bucket/{uuid4()}/n0/0"
 
 
-async def until(client: ConnectorClient, meta: bytes, is_it: Callable[[Resource], bool]) -> Resource:
-    """The batch as soon as it is so; the emulator works on it for three seconds."""
+async def until(
+    client: ConnectorClient, meta: bytes, is_it: Callable[[Resource], bool], *, task_type: str = "openai-batch"
+) -> Resource:
+    """The job as soon as it is so; the emulator works on a batch for three seconds."""
     async with asyncio.timeout(60):
         while True:
-            found = await client.get(TaskCategory("openai-batch"), meta)
+            found = await client.get(TaskCategory(task_type), meta)
             if is_it(found):
                 return found
             await asyncio.sleep(0.2)
@@ -170,6 +172,16 @@ async def test_a_filtered_answer_is_a_failure_with_a_name(client: ConnectorClien
     assert done.phase is Phase.FAILED
     assert done.error is not None
     assert done.error.code == "ContentFiltered"
+
+
+async def test_on_flyte_2_a_chat_runs_as_a_job_with_the_key_of_its_connection(server: Server, llmock: LLMock) -> None:
+    await llmock.reply(text="Paris.")
+    async with ConnectorClient(server.address, "flyte2", timeout=30.0) as client:
+        secrets = {"openai_api_key": "sk-the-callers-own-key"}
+        inputs = {"message": "What is the capital of France?"}
+        meta = await client.create(CHAT, inputs, output_prefix=prefix(), metadata=OWNER, secrets=secrets)
+        done = await until(client, meta, lambda found: found.phase.is_terminal, task_type="chatgpt")
+    assert (done.phase, done.outputs) == (Phase.SUCCEEDED, {"o0": "Paris."})
 
 
 # --- embeddings

@@ -127,8 +127,8 @@ class Api:
 
         :raises NotFound: there is no such file. :raises ConnectorError: as :meth:`_exchange`.
         """
-        timeout, is_deadline = self._bound(math.inf)
         client = await self._client()
+        timeout, is_deadline = self._bound(math.inf)
         headers = {"Range": f"bytes={skip}-"} if skip else {}
         with sdk().translated("the file", timeout=timeout, is_deadline=is_deadline):
             async with (
@@ -152,8 +152,8 @@ class Api:
         :raises DeadlineExceeded: the call's time is up; likewise.
         :raises ConnectorError: as OpenAI says.
         """
+        client = await self._client()  # the first one takes a moment
         seconds, is_deadline = self._bound(timeout)
-        client = await self._client()
         key = self._ctx.idempotency_key
         with sdk().translated(doing, timeout=seconds, is_deadline=is_deadline):
             async with asyncio.timeout(seconds):
