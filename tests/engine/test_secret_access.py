@@ -67,6 +67,14 @@ async def test_one_that_declares_nothing_reads_no_secret_of_another_plugin() -> 
         await found(access, "acme-token", of=ECHO)
 
 
+async def test_one_that_declares_nothing_reads_what_its_own_plugins_others_declare(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("_FSEC_ACME-TOKEN", "fake-own")
+    echo = registered(Echo(), "acme")
+    assert await found(SecretAccess([ACME, echo]), "acme-token", of=echo) == "fake-own"
+
+
 async def test_the_operators_list_is_all_that_one_which_declares_nothing_may_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -241,8 +241,9 @@ async def test_a_cluster_that_does_not_answer_is_unavailable(cluster: Cluster) -
     await source.aclose()
 
 
-async def test_a_call_that_is_cancelled_leaves_no_open_request(cluster: Cluster, source: KubernetesSecrets) -> None:
+async def test_a_call_that_is_cancelled_leaves_no_open_request(cluster: Cluster) -> None:
     cluster.hangs = True
+    source = KubernetesSecrets(["*"], patience=600)
     call = asyncio.create_task(secrets_of(source).get("token"))
     await cluster.entered.wait()
     call.cancel()
@@ -250,6 +251,7 @@ async def test_a_call_that_is_cancelled_leaves_no_open_request(cluster: Cluster,
         await call
     async with asyncio.timeout(10):
         await cluster.left.wait()
+    await source.aclose()
 
 
 async def test_one_who_gives_up_does_not_take_the_answer_from_the_others(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -102,13 +103,34 @@ async def test_a_file_that_holds_no_secret_is_named_and_not_shown(content: bytes
         await Secrets([FileSecrets(tmp_path)]).get("token")
 
 
-async def test_a_file_system_that_hangs_holds_up_nothing_else(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "token")  # opening it waits for a writer
+async def test_a_file_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "stuck")  # opening it waits for a writer
+    (tmp_path / "token").write_text("fake-one")
+    secrets = Secrets([FileSecrets(tmp_path, patience=5)])
+    stuck = asyncio.create_task(secrets.get("stuck"))
+    try:
+        done, _ = await asyncio.wait({stuck}, timeout=0.1)
+        assert not done
+        assert await secrets.get("token") == "fake-one"
+    finally:
+        stuck.cancel()
+        let_go(tmp_path / "stuck")
+
+
+async def test_a_file_that_is_not_read_in_time_is_unavailable(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "token")
     try:
         with pytest.raises(Unavailable, match=r"'token'.*0\.05 s"):
             await Secrets([FileSecrets(tmp_path, patience=0.05)]).get("token")
     finally:
-        os.close(os.open(tmp_path / "token", os.O_WRONLY | os.O_NONBLOCK))
+        let_go(tmp_path / "token")
+
+
+def let_go(fifo: Path) -> None:
+    """Have its reader read nothing, and one that comes later find nothing."""
+    writer = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    fifo.unlink()
+    os.close(writer)
 
 
 async def test_a_name_that_is_not_declared_is_refused_before_any_source_is_asked() -> None:
