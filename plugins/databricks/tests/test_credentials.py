@@ -218,6 +218,14 @@ async def test_a_task_may_choose_oauth_and_the_meta_keeps_it(
     assert databricks.count("token") == 1
 
 
+async def test_a_secret_without_entries_is_the_clients_secret(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    secrets = {"databricks-oauth": CLIENT_SECRET, "databricks_client_id": CLIENT_ID}
+    await machine.create(task(), new_context(secrets=secrets))
+    assert bearer(databricks) == "granted-access-token-0001"
+
+
 async def test_a_token_is_renewed_before_it_ends_while_calls_go_on(
     machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, clock: Clock
 ) -> None:
