@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from plugins.http.tests.conftest import Call
 from plugins.http.tests.fake_service import FakeService, Reply
 
 pytestmark = pytest.mark.anyio
+Allowing = Callable[..., WebhookSettings]
 KEY = "8d5cf6a3-0f4c-5b0e-9c39-0a2a95644d2e"
 
 
@@ -363,12 +365,31 @@ async def test_a_lost_answer_of_another_call_is_not_asked_for_again(
     assert len(service.received) == 1
 
 
+async def test_a_post_that_nobody_listens_to_may_be_sent_again(call: Call, allowing: Allowing) -> None:
+    async with FakeService().serving() as gone:
+        settings = allowing(gone)
+    with pytest.raises(Unavailable, match="could not be reached") as unreachable:
+        await call(url=gone.url, settings=settings)
+    assert unreachable.value.retryable
+
+
+async def test_a_post_to_a_name_that_is_not_found_may_be_sent_again(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    settings = WebhookSettings(hosts=("http://missing.invalid",))
+    with pytest.raises(Unavailable, match="could not be reached") as unreachable:
+        await call(url="http://missing.invalid/", settings=settings)
+    assert unreachable.value.retryable
+
+
 # --- limits
 
 
-async def test_an_answer_over_the_limit_is_an_error(
-    call: Call, service: FakeService, allowing: Callable[..., WebhookSettings]
-) -> None:
+async def test_an_answer_over_the_limit_is_an_error(call: Call, service: FakeService, allowing: Allowing) -> None:
     service.will_say(Reply(body=b"x" * 2000))
     with pytest.raises(Unavailable, match="more than 1024 bytes"):
         await call(settings=allowing(service, max_response_bytes=1024))

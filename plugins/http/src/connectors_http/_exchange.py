@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -76,11 +78,21 @@ async def _send(http: HttpClient, request: WebhookRequest, timeout: float) -> Ht
             request.method, str(request.url), headers=request.headers, body=request.body, timeout=timeout
         )
     except Unavailable as error:
-        if request.repeatable:
+        if request.repeatable or _never_connected(error):
             raise
         raise AnswerLost(
             f"{error.message}; it may have carried the {request.method} out, so it is not sent again"
         ) from error
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Whether an error shows that there was no connection to send anything over."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror) or (isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED):
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _next(url: Url, location: str) -> Url:
