@@ -41,7 +41,7 @@ class Secrets:
     async def get(self, name: str, *, key: str = "", reference: str = "") -> str:
         """The value of a secret.
 
-        :raises FailedPrecondition: no source has it; the message tells where it was looked for.
+        :raises FailedPrecondition: no source has it, and the message tells where it was looked for; or as :meth:`find`.
         :raises PermissionDenied: the connector may not ask for this name, or follow this reference. No source was
             asked.
         :raises InvalidRequest: the name or the key is none that a secret can have (letters, digits, ``_``, ``.``,
@@ -53,7 +53,8 @@ class Secrets:
     async def find(self, name: str, *, key: str = "", reference: str = "") -> str | None:
         """The value of a secret, or None where no source has it.
 
-        :raises PermissionDenied, InvalidRequest, Unavailable: as :meth:`get`.
+        :raises FailedPrecondition: a source has it and cannot give it, or the reference's source or place is none any
+            more. :raises PermissionDenied, InvalidRequest, Unavailable: as :meth:`get`.
         """
         found, _ = await self._find(name, key, reference)
         return None if found is None else found.value
