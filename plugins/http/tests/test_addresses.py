@@ -42,6 +42,7 @@ PRIVATE = {
     "mapped": "::ffff:127.0.0.1",
     "mapped metadata": "::ffff:a9fe:a9fe",
     "compatible": "::127.0.0.1",
+    "compatible, of a public one": "::1.1.1.1",
     "translated": "::ffff:0:127.0.0.1",
     "NAT64": "64:ff9b::7f00:1",
     "NAT64 to metadata": "64:ff9b::a9fe:a9fe",

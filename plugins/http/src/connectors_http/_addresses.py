@@ -40,7 +40,6 @@ _NOT_PUBLIC: Final = (
 _PRIVATE: Final = tuple(ip_network(text) for text in _NOT_PUBLIC)
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")  # all that is given out so far (RFC 4291 §2.4)
 _NAT64: Final = IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is its last 32 bits
-_COMPATIBLE: Final = IPv6Network("::/96")  # RFC 4291 §2.5.5.1, given up: likewise
 
 
 class Addresses:
@@ -68,7 +67,7 @@ def _carried(address: Address) -> IPv4Address | None:
     """The IPv4 address that a gateway would send this one's packets to."""
     if isinstance(address, IPv4Address):
         return None
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+    if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour
 
