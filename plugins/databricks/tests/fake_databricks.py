@@ -168,6 +168,7 @@ class FakeDatabricks:
     # --- credentials
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
+        self.calls.append(Call("host", request.path, dict(request.query), dict(request.headers), None))
         return web.json_response({"oidc_endpoint": f"{self.url}/oidc", "workspace_id": "1"})
 
     async def _endpoints(self, request: web.Request) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from typing import Any
 import pytest
 
 from connectors import (
+    Context,
     FailedPrecondition,
+    HttpClient,
     InvalidRequest,
     PermissionDenied,
     Phase,
+    Secrets,
     Unauthenticated,
     Unavailable,
 )
-from connectors.secrets import Asked, Secret
+from connectors.http import Egress
+from connectors.secrets import Asked, RequestSecrets, Secret
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
 from plugins.databricks.tests.conftest import NewContext, Task
 from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks, Fault
@@ -361,6 +366,22 @@ async def test_an_identity_that_the_sdk_cannot_make_is_told(
     connector = DatabricksConnector(DatabricksSettings(instances=(databricks.url,), auth_type="azure-client-secret"))
     with pytest.raises(FailedPrecondition, match="cannot configure default credentials"):
         await connector.create(task(), new_context(secrets={}))
+    await connector.aclose()
+
+
+async def test_the_sdk_goes_the_way_that_the_operator_set(
+    databricks: FakeDatabricks, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "REQUESTS_CA_BUNDLE"):  # so that what is set goes again
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    settings = DatabricksSettings(instances=("http://localhost:1",), auth_type="oauth-m2m")  # nobody listens there
+    connector = DatabricksConnector(settings)
+    async with HttpClient(egress=Egress(proxy=databricks.url)) as http:
+        ctx = Context(http=http, secrets=Secrets([RequestSecrets(OAUTH)]), deadline=math.inf, idempotency_key="k")
+        await connector.create(task(), ctx)
+    assert bearer(databricks) == "granted-access-token-0001"
+    assert databricks.last("host").headers["Host"] == databricks.last("submit").headers["Host"] == "localhost:1"
     await connector.aclose()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors import InvalidRequest
-from connectors_databricks import Databricks, DatabricksSettings
+from connectors_databricks import Databricks, DatabricksConnector, DatabricksSettings
 from connectors_databricks._workspaces import Workspace, Workspaces
 
 HOST = "example.cloud.databricks.com"
@@ -40,9 +40,15 @@ def test_a_value_out_of_range_is_refused(values: dict[str, Any], reason: str) ->
 
 @pytest.mark.parametrize("variable", ["FLYTE_DATABRICKS_INSTANCE", "DATABRICKS_HOST"])
 def test_the_environment_names_the_only_workspace(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    monkeypatch.setenv(variable, f"https://{HOST}/")
+    monkeypatch.setenv(variable, f"https://{HOST}/?o=1234")
     workspaces = Workspaces.of(())
     assert workspaces.find("") == workspaces.find(HOST) == Workspace(HOST, f"https://{HOST}")
+
+
+def test_a_variable_that_is_no_host_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", "http://example.com")
+    with pytest.raises(ValueError, match="DATABRICKS_HOST: must be https"):
+        DatabricksConnector()
 
 
 def test_the_setting_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

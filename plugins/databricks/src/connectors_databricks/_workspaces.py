@@ -44,8 +44,16 @@ class Workspaces:
 
         :raises ValueError: as the constructor.
         """
-        named = [value for name in _VARIABLES if (value := os.environ.get(name, "").strip())]
-        return cls(instances or named[:1])
+        if instances:
+            return cls(instances)
+        for name in _VARIABLES:
+            # as the browser shows it, it ends with the workspace's number: /?o=1234
+            if value := os.environ.get(name, "").partition("?")[0].strip():
+                try:
+                    return cls((value,))
+                except ValueError as error:
+                    raise ValueError(f"{name}: {str(error).removeprefix('instances: ')}") from None
+        return cls(())
 
     def find(self, instance: str | None) -> Workspace:
         """The workspace that a task or a meta names; the first one where it names none.
