@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,13 @@ async def test_a_text_that_holds_a_value_of_this_call_leaks() -> None:
     await secrets.get("short")
     assert secrets.leaks('{"auth":"fake-0123456789-long"}')
     assert not secrets.leaks('{"schema":"default"}')
+
+
+async def test_a_source_that_is_closed_holds_no_thread(tmp_path: Path) -> None:
+    source = FileSecrets(tmp_path)
+    await Secrets([source]).find("token")
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("connectors-secret-files")]
+    await source.aclose()
+    for thread in readers:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in readers)

@@ -162,10 +162,11 @@ class Invoker:
         raise DeadlineExceeded(f"{what} did not end in time")
 
     async def aclose(self) -> None:
-        """Give what was cancelled a moment to end, and let go of the threads."""
+        """Give what was cancelled a moment to end, and let go of the threads and the sources of secrets."""
         if self._running:
             await asyncio.wait(self._running, timeout=_LINGER)
         self._pools.close()
+        await self._secrets.aclose()
 
 
 async def _settled(call: Coroutine[Any, Any, Any]) -> _Outcome:

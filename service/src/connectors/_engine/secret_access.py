@@ -59,6 +59,11 @@ class SecretAccess:
         sources = [RequestSecrets(caller.secrets) if source is REQUEST else source for source in self._sources]
         return Secrets(sources, rules=self._rules.get(registered.category), scope=_scope(metadata))
 
+    async def aclose(self) -> None:
+        """Close the sources."""
+        for source in self._sources:
+            await source.aclose()
+
 
 def _rules(item: Registered, declared: Mapping[str, set[str]], plugins: Mapping[str, PluginSecrets]) -> SecretRules:
     own, settings = item.connector.secret_names, plugins.get(item.plugin, PluginSecrets())

@@ -37,7 +37,6 @@ from connectors._wire.status import Status
 from connectors._wire.stored_forms import MessageForms
 from connectors._wire.transport import GrpcServer, Limits
 from connectors.http import HttpClient
-from connectors.secrets import KubernetesSecrets, SecretSource
 
 __all__ = ["Addresses", "Server"]
 
@@ -106,7 +105,7 @@ class Server:
                 options=settings.engine_options(),
                 observers=(self._metrics.observe, log_call, UnknownStateLog()),
                 meters=(self._metrics.used,),
-                secret_sources=self._secret_sources(),
+                secret_sources=outside.secret_sources(settings),
                 plugin_secrets=settings.plugin_secrets(),
             )
         )
@@ -134,13 +133,6 @@ class Server:
         """End everything that was started, whatever came of it."""
         self._state = "closing"
         await self._stack.aclose()
-
-    def _secret_sources(self) -> Sequence[SecretSource]:
-        sources = outside.secret_sources(self._settings)
-        for source in sources:
-            if isinstance(source, KubernetesSecrets):
-                self._stack.push_async_callback(source.aclose)
-        return sources
 
     async def _start_connectors(self, http: HttpClient) -> Registry:
         _refuse(self._settings, self._registry.failures)

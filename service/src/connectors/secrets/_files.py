@@ -55,6 +55,12 @@ class FileSecrets:
         entry = f"{asked.name}/{asked.key}" if asked.key else asked.name
         return f"files ({', '.join(str(folder / entry) for folder in self._folders)})"
 
+    async def aclose(self) -> None:
+        """Let the threads end; one that a read holds is not waited for."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
     async def _in_a_thread(self, asked: Asked) -> str | None:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(_THREADS, "connectors-secret-files")

@@ -53,6 +53,9 @@ class SecretSource(Protocol):
     def where(self, asked: Asked) -> str:
         """Where it looks for this secret, for the error of one that is nowhere."""
 
+    async def aclose(self) -> None:
+        """Let go of connections and threads. Called once, after the last call."""
+
 
 class RequestSecrets:
     """The secrets that came with the request, by name alone."""
@@ -68,6 +71,9 @@ class RequestSecrets:
 
     def where(self, asked: Asked) -> str:
         return "the request"
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
 
 
 class EnvironmentSecrets:
@@ -88,6 +94,9 @@ class EnvironmentSecrets:
 
     def where(self, asked: Asked) -> str:
         return f"the environment ({', '.join(self._variables(asked))})"
+
+    async def aclose(self) -> None:
+        """There is nothing to let go of."""
 
     def _variables(self, asked: Asked) -> list[str]:
         found: list[str] = []
