@@ -49,6 +49,9 @@ class Namespaces:
     def where(self, asked: Asked) -> str:
         return "Kubernetes"
 
+    async def aclose(self) -> None:
+        """It holds nothing open."""
+
 
 class Clock:
     now = 1_000.0
