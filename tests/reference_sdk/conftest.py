@@ -108,16 +108,15 @@ def server(
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     variables = {
         # whatever else is installed beside the project is not part of these tests
-        "CONNECTORS_ALLOW_PLUGINS": "bigquery,chatgpt,databricks,openai-batch,snowflake,webhook",
+        "CONNECTORS_ALLOW_PLUGINS": "bigquery,databricks,http,openai,snowflake",
         "BIGQUERY_EMULATOR_HOST": platforms.bigquery.url,
-        "CONNECTORS_CHATGPT__BASE_URL": f"{platforms.openai.url}/v1",
+        "CONNECTORS_OPENAI__BASE_URL": f"{platforms.openai.url}/v1",
         "CONNECTORS_DATABRICKS__INSTANCES": platforms.databricks.url,
         "CONNECTORS_DATABRICKS__SPARK": "true",
-        "CONNECTORS_OPENAI_BATCH__BASE_URL": f"{platforms.openai.url}/v1",
         "CONNECTORS_SNOWFLAKE__ACCOUNTS": "example-main",
         "CONNECTORS_SNOWFLAKE__ENDPOINT": platforms.snowflake.url,
-        "CONNECTORS_WEBHOOK__HOSTS": platforms.service.url,
-        "CONNECTORS_WEBHOOK__PRIVATE_NETWORKS": "127.0.0.0/8",
+        "CONNECTORS_HTTP__HOSTS": platforms.service.url,
+        "CONNECTORS_HTTP__PRIVATE_NETWORKS": "127.0.0.0/8",
         "FLYTE_DATABRICKS_ACCESS_TOKEN": TOKEN,
         "FLYTE_OPENAI_API_KEY": KEY,
         "NO_PROXY": "127.0.0.1",

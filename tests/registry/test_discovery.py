@@ -51,6 +51,14 @@ def test_a_sync_connector_is_registered_as_such(plugins: Path) -> None:
     assert discover(plugins).find(TaskCategory("talk")).kind == "sync"
 
 
+def test_a_connector_that_its_settings_do_not_want_is_left_out_and_is_no_failure(plugins: Path) -> None:
+    unwanted = SYNC.format(name="Shout", task_type="shout") + "\n    is_wanted = False\n"
+    source = SYNC.format(name="Talk", task_type="talk") + unwanted + "\ndef both():\n    return Talk, Shout\n"
+    write_distribution(plugins, "talk", source, entry_points={"talk": "both"})
+    registry = discover(plugins)
+    assert ([str(item.category) for item in registry], list(registry.failures)) == (["talk@0"], [])
+
+
 def test_an_instance_is_registered_itself(plugins: Path) -> None:
     source = SYNC.format(name="Talk", task_type="talk") + "\nConnector = Talk()\nConnector.mark = 'mine'\n"
     write_distribution(plugins, "talk", source)

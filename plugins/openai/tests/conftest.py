@@ -15,7 +15,6 @@ from connectors.secrets import EnvironmentSecrets, RequestSecrets
 from connectors_openai import (
     ChatGPTConnector,
     OpenAIBatchConnector,
-    OpenAIBatchSettings,
     OpenAIEmbeddingsConnector,
     OpenAISettings,
 )
@@ -107,7 +106,7 @@ async def embeddings(openai: FakeOpenAI) -> AsyncIterator[OpenAIEmbeddingsConnec
 
 @pytest.fixture
 async def batch(openai: FakeOpenAI) -> AsyncIterator[OpenAIBatchConnector]:
-    connector = OpenAIBatchConnector(OpenAIBatchSettings(base_url=f"{openai.url}/v1"))
+    connector = OpenAIBatchConnector(OpenAISettings(base_url=f"{openai.url}/v1"))
     yield connector
     await connector.aclose()
 

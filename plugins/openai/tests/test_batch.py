@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from connectors import ConnectorError, Context, InvalidRequest, KeyTaken, NotFound, Phase, Unavailable
-from connectors_openai import OpenAIBatch, OpenAIBatchConnector, OpenAIBatchSettings
+from connectors_openai import OpenAIBatch, OpenAIBatchConnector, OpenAISettings
 from plugins.openai.tests.conftest import NewContext, batch_task
 from plugins.openai.tests.fake_openai import FakeOpenAI
 
@@ -143,7 +143,7 @@ async def test_the_window_is_a_setting(context: NewContext, openai: FakeOpenAI) 
     openai.clock = lambda: time.time() - 25 * 3600
     mine = openai.add_batch(metadata={"connectors-key": KEY})
     openai.add_batch()
-    connector = OpenAIBatchConnector(OpenAIBatchSettings(f"{openai.url}/v1", search_window=48 * 3600))
+    connector = OpenAIBatchConnector(OpenAISettings(f"{openai.url}/v1", search_window=48 * 3600))
     assert (await connector.create(batch_task(), context())).batch_id == mine["id"]
     await connector.aclose()
 
@@ -252,7 +252,7 @@ async def test_the_files_that_there_are_not_are_null_in_the_output(
 
 
 async def test_records_of_a_large_file_are_left_out_and_that_is_said(context: NewContext, openai: FakeOpenAI) -> None:
-    connector = OpenAIBatchConnector(OpenAIBatchSettings(f"{openai.url}/v1", inline_bytes=20))
+    connector = OpenAIBatchConnector(OpenAISettings(f"{openai.url}/v1", inline_bytes=20))
     openai.files = {"file-out": lines(*OUTPUT)}
     made = openai.add_batch(status="completed", output_file_id="file-out")
     found = await connector.get(OpenAIBatch(made["id"]), context())
@@ -263,7 +263,7 @@ async def test_records_of_a_large_file_are_left_out_and_that_is_said(context: Ne
 
 
 async def test_with_no_bytes_inline_no_file_is_read(context: NewContext, openai: FakeOpenAI) -> None:
-    connector = OpenAIBatchConnector(OpenAIBatchSettings(f"{openai.url}/v1", inline_bytes=0))
+    connector = OpenAIBatchConnector(OpenAISettings(f"{openai.url}/v1", inline_bytes=0))
     made = openai.add_batch(status="completed", output_file_id="file-out")
     found = await connector.get(OpenAIBatch(made["id"]), context())
     await connector.aclose()

@@ -21,7 +21,6 @@ from connectors_openai import (
     ChatGPTConnector,
     OpenAIBatch,
     OpenAIBatchConnector,
-    OpenAIBatchSettings,
     OpenAIEmbeddingsConnector,
     OpenAISettings,
 )
@@ -50,7 +49,7 @@ class TestBatchContract(AsyncConnectorContract):
                 batch["status"] = "completed"
 
         return AsyncCase(
-            build=lambda: OpenAIBatchConnector(OpenAIBatchSettings(base_url=f"{proxy.url}/v1")),
+            build=lambda: OpenAIBatchConnector(OpenAISettings(base_url=f"{proxy.url}/v1")),
             task=batch_task(),
             inputs={"input_file_id": "file-input"},
             secrets=SECRETS,

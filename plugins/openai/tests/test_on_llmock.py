@@ -19,8 +19,8 @@ from connectors_openai import (
     ChatGPTConfig,
     OpenAIBatchConfig,
     OpenAIBatchConnector,
-    OpenAIBatchSettings,
     OpenAIEmbeddingsConfig,
+    OpenAISettings,
 )
 from demo.server_process import Server, running_server
 from plugins.openai.tests.conftest import OWNER, NewContext
@@ -48,7 +48,7 @@ def server(llmock_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     variables = {
         "OPENAI_BASE_URL": f"{llmock_url}/v1",
         "FLYTE_OPENAI_API_KEY": "sk-an-invented-key",
-        "CONNECTORS_ALLOW_PLUGINS": "chatgpt,openai-batch,openai-embeddings",
+        "CONNECTORS_ALLOW_PLUGINS": "openai",
         "NO_PROXY": "127.0.0.1",
     }
     folder: Path = tmp_path_factory.mktemp("server")
@@ -243,7 +243,7 @@ async def test_another_server_that_knows_nothing_finds_the_batch_by_its_key(
 ) -> None:
     inputs, key, found = await upload(llmock, request_line("a")), str(uuid4()), set()
     for _ in range(2):
-        connector = OpenAIBatchConnector(OpenAIBatchSettings(f"{llmock_url}/v1"))
+        connector = OpenAIBatchConnector(OpenAISettings(f"{llmock_url}/v1"))
         found.add(await connector.create(BATCH, new_context(key, inputs=inputs)))
         await connector.aclose()
     assert len(found) == 1

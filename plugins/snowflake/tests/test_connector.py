@@ -409,6 +409,9 @@ class Files:
     def where(self, asked: Asked) -> str:
         return asked.name
 
+    async def aclose(self) -> None:
+        """It holds nothing."""
+
 
 @pytest.fixture
 def by_oauth(snowflake: FakeSnowflake) -> Mapping[str, str]:

@@ -105,6 +105,13 @@ class ConnectorBase(ABC):
         """The name under which the backend lists this connector."""
         return f"{type(self).__name__.removesuffix('Connector')} Connector"
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the settings want this connector: one that they do not want is not served, and that is no failure.
+        For a plugin that brings several, or a task type that others usually serve.
+        """
+        return True
+
     async def start(self, http: HttpClient) -> None:
         """Called once before the first call: for what lives as long as the server.
 
@@ -135,7 +142,7 @@ class AsyncConnectorBase(ConnectorBase, Generic[MetaT]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in cls.__dict__.get("__orig_bases__", ()):  # not its bases' own: a subclass may name another meta
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, AsyncConnectorBase):
                 meta = get_args(base)[0]

@@ -29,11 +29,11 @@ class WebhookConnector(SyncConnectorBase):
     """
 
     task_type = "webhook"
-    secret_names = None  # those that the setting secret_hosts lists: it says of each where it may be sent, too
     Settings = WebhookSettings
 
     def __init__(self, settings: WebhookSettings | None = None) -> None:
         super().__init__(settings)
+        self.secret_names = tuple(self.settings.secret_hosts)  # it says of each where it may be sent, too
         self._http: HttpClient | None = None
 
     async def start(self, http: HttpClient) -> None:

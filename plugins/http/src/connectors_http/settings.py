@@ -15,7 +15,7 @@ __all__ = ["WebhookSettings"]
 
 @dataclass(frozen=True)
 class WebhookSettings:
-    """The plugin's settings: ``CONNECTORS_WEBHOOK__<FIELD>``, or ``[plugins.webhook]``.
+    """The plugin's settings: ``CONNECTORS_HTTP__<FIELD>``, or ``[plugins.http]``.
 
     :raises ValueError: a value is out of its range, or is not of its form.
     """

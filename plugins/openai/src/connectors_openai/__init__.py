@@ -4,10 +4,11 @@ They speak through OpenAI's own asynchronous SDK, which is loaded when the first
 the service retries. Any server with the same API serves.
 """
 
+from connectors import AsyncConnectorBase, SyncConnectorBase
 from connectors_openai.batch import OpenAIBatch, OpenAIBatchConnector
 from connectors_openai.chat import ChatGPTConnector
 from connectors_openai.embeddings import OpenAIEmbeddingsConnector
-from connectors_openai.settings import OpenAIBatchSettings, OpenAISettings
+from connectors_openai.settings import OpenAISettings
 from connectors_openai.task_config import ChatGPTConfig, OpenAIBatchConfig, OpenAIEmbeddingsConfig
 
 __all__ = [
@@ -16,8 +17,13 @@ __all__ = [
     "OpenAIBatch",
     "OpenAIBatchConfig",
     "OpenAIBatchConnector",
-    "OpenAIBatchSettings",
     "OpenAIEmbeddingsConfig",
     "OpenAIEmbeddingsConnector",
     "OpenAISettings",
+    "connectors",
 ]
+
+
+def connectors() -> tuple[type[AsyncConnectorBase[OpenAIBatch] | SyncConnectorBase], ...]:
+    """The plugin's connectors."""
+    return ChatGPTConnector, OpenAIBatchConnector, OpenAIEmbeddingsConnector

@@ -32,7 +32,7 @@ from connectors_openai._clients import SECRET_NAMES
 from connectors_openai._connecting import Connecting, organization_of
 from connectors_openai._parameters import is_identifier
 from connectors_openai._usage import usage_of
-from connectors_openai.settings import DEFAULT_BASE_URL, OpenAIBatchSettings
+from connectors_openai.settings import DEFAULT_BASE_URL, OpenAISettings
 
 __all__ = ["OpenAIBatch", "OpenAIBatchConnector"]
 
@@ -75,10 +75,10 @@ class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
     task_type = "openai-batch"
     dedupe = "search"
     results_inline = True  # files of OpenAI's, wherever the output prefix leads
-    Settings = OpenAIBatchSettings
+    Settings = OpenAISettings
     secret_names = SECRET_NAMES
 
-    def __init__(self, settings: OpenAIBatchSettings | None = None) -> None:
+    def __init__(self, settings: OpenAISettings | None = None) -> None:
         """:raises ValueError: ``OPENAI_BASE_URL`` holds no URL that may be used."""
         super().__init__(settings)
         self._connecting = Connecting(self.settings)

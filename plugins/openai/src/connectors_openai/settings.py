@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from connectors_openai._parameters import is_identifier
 
-__all__ = ["BASE_URL_VARIABLE", "DEFAULT_BASE_URL", "OpenAIBatchSettings", "OpenAISettings"]
+__all__ = ["BASE_URL_VARIABLE", "DEFAULT_BASE_URL", "OpenAISettings"]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 BASE_URL_VARIABLE = "OPENAI_BASE_URL"
@@ -17,8 +17,7 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class OpenAISettings:
-    """Each plugin has its own: ``CONNECTORS_CHATGPT__<FIELD>``, ``CONNECTORS_OPENAI_EMBEDDINGS__<FIELD>``, or
-    ``[plugins.chatgpt]`` and so on.
+    """The plugin's settings: ``CONNECTORS_OPENAI__<FIELD>``, or ``[plugins.openai]``.
 
     :raises ValueError: a value is out of its range.
     """
@@ -43,7 +42,14 @@ class OpenAISettings:
     """Seconds for any other exchange, above 0; so too."""
 
     connections: int = 100
-    """Connections at once, 1 or more: further calls wait for one."""
+    """Connections at once of each connector, 1 or more: further calls wait for one."""
+
+    search_window: float = 24 * 3600.0
+    """Seconds, 60 or more: how far back the create of a batch looks for the one that an earlier try of it made. It is
+    one request for every 100 batches that were made in that time."""
+
+    inline_bytes: int = 256 * 1024
+    """The records of a batch's output or error file that is no larger come back in the task's output; 0 or more."""
 
     def __post_init__(self) -> None:
         check_base_url(self.base_url, "base_url", allow_http=self.allow_http, or_empty=True)
@@ -56,21 +62,6 @@ class OpenAISettings:
                 raise ValueError(f"{name}: must be above 0 seconds")
         if self.connections < 1:
             raise ValueError("connections: must be 1 or more")
-
-
-@dataclass(frozen=True)
-class OpenAIBatchSettings(OpenAISettings):
-    """``CONNECTORS_OPENAI_BATCH__<FIELD>``, or ``[plugins.openai-batch]``."""
-
-    search_window: float = 24 * 3600.0
-    """Seconds, 60 or more: how far back a create looks for the batch that an earlier try of it made. It is one request
-    for every 100 batches that were made in that time."""
-
-    inline_bytes: int = 256 * 1024
-    """The records of an output or an error file that is no larger come back in the task's output; 0 or more."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
         if not self.search_window >= 60:
             raise ValueError("search_window: must be 60 seconds or more")
         if self.inline_bytes < 0:

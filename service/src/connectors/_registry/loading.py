@@ -83,8 +83,11 @@ def load(
     for item, category in categories:
         try:
             connector = _construct(item, values[_class_of(item).Settings], has_settings=bool(settings))
+            is_wanted = connector.is_wanted
         except Exception as error:  # noqa: BLE001 - so may a constructor
             fail("constructor", f"{_class_of(item).__name__} cannot be constructed: {describe(error)}", error)
+            continue
+        if not is_wanted:
             continue
         kind: Literal["async", "sync"] = "async" if isinstance(connector, AsyncConnectorBase) else "sync"
         loaded.append(Registered(connector, category, entry.name, distribution, version, kind))
