@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors import InvalidRequest
-from connectors_databricks import Databricks, DatabricksConnector, DatabricksSettings
+from connectors_databricks import DatabricksConfig, DatabricksConnector, DatabricksSettings
 from connectors_databricks._workspaces import Workspace, Workspaces
 
 HOST = "example.cloud.databricks.com"
@@ -87,7 +87,7 @@ def test_a_setting_falls_back_to_the_references_variable(monkeypatch: pytest.Mon
 
 
 def test_a_tasks_config_has_the_keys_that_the_sdks_send() -> None:
-    config = Databricks(
+    config = DatabricksConfig(
         databricks_conf={"existing_cluster_id": "c"},
         databricks_instance=HOST,
         spark_conf={"spark.x": "1"},

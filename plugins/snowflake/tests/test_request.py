@@ -161,7 +161,7 @@ async def test_the_typed_config_is_what_flyte_2_sends(query: Query, new_context:
         session_parameters={"TIMEZONE": "UTC"},
         secrets={"snowflake_oauth_token": "TEAM_TOKEN"},
     )
-    assert config.custom() == {
+    assert config.to_custom() == {
         "account": "example-main",
         "user": "loader",
         "database": "sales",
@@ -175,9 +175,15 @@ async def test_the_typed_config_is_what_flyte_2_sends(query: Query, new_context:
         },
         "secrets": {"snowflake_oauth_token": "TEAM_TOKEN"},
     }
-    request = StatementRequest.of(replace(query(), custom=config.custom()), new_context())
+    request = StatementRequest.of(replace(query(), custom=config.to_custom()), new_context())
     assert (request.authenticator, request.secret_names) == ("oauth", {"snowflake_oauth_token": "TEAM_TOKEN"})
 
 
 async def test_the_shortest_config_is_the_connection_alone() -> None:
-    assert list(SnowflakeConfig("a", "u", "d", "w").custom()) == ["account", "user", "database", "schema", "warehouse"]
+    assert list(SnowflakeConfig("a", "u", "d", "w").to_custom()) == [
+        "account",
+        "user",
+        "database",
+        "schema",
+        "warehouse",
+    ]

@@ -6,5 +6,6 @@ the table that the job wrote.
 
 from connectors_bigquery.connector import BigQueryConnector, BigQueryJob
 from connectors_bigquery.settings import BigQuerySettings
+from connectors_bigquery.task_config import BigQueryConfig
 
-__all__ = ["BigQueryConnector", "BigQueryJob", "BigQuerySettings"]
+__all__ = ["BigQueryConfig", "BigQueryConnector", "BigQueryJob", "BigQuerySettings"]

@@ -6,6 +6,13 @@ outputs are what its own code writes.
 
 from connectors_databricks.connector import DatabricksConnector, DatabricksRun, SparkConnector, connectors
 from connectors_databricks.settings import DatabricksSettings
-from connectors_databricks.task_config import Databricks
+from connectors_databricks.task_config import DatabricksConfig
 
-__all__ = ["Databricks", "DatabricksConnector", "DatabricksRun", "DatabricksSettings", "SparkConnector", "connectors"]
+__all__ = [
+    "DatabricksConfig",
+    "DatabricksConnector",
+    "DatabricksRun",
+    "DatabricksSettings",
+    "SparkConnector",
+    "connectors",
+]

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Databricks"]
+__all__ = ["DatabricksConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Databricks:
+class DatabricksConfig:
     """What to run on Databricks, and where. The fields are those of the Flyte SDKs' own classes, and :meth:`to_custom`
     has the keys that those send: a task that was written for one runs with the other.
     """

@@ -4,8 +4,8 @@ It calls nothing until the operator lists hosts, and connects to no address of a
 It keeps no job: a call answers at once.
 """
 
-from connectors_http.config import WebhookConfig
 from connectors_http.connector import WebhookConnector
 from connectors_http.settings import WebhookSettings
+from connectors_http.task_config import WebhookConfig
 
 __all__ = ["WebhookConfig", "WebhookConnector", "WebhookSettings"]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from connectors import ConnectorError, HttpResponse, Interface, Phase, Resource, ResourceError, error_for_status
 from connectors.secrets import redact
 from connectors_http._exchange import Answer, AnswerLost
-from connectors_http.config import WebhookConfig
+from connectors_http.task_config import WebhookConfig
 
 __all__ = ["resource"]
 

@@ -12,7 +12,7 @@ from connectors import Context, FailedPrecondition, InvalidRequest, PermissionDe
 from connectors_http._hosts import HostRule, Origin, listed
 from connectors_http._templates import Placeholder, Values, json_text, pieces, placeholders, text_of
 from connectors_http._url import Url, UrlTemplate
-from connectors_http.config import WebhookConfig
+from connectors_http.task_config import WebhookConfig
 
 __all__ = ["IDEMPOTENCY_KEY", "WebhookRequest", "check_host"]
 

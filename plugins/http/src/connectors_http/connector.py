@@ -14,8 +14,8 @@ from connectors_http._answer import resource
 from connectors_http._exchange import exchange
 from connectors_http._request import WebhookRequest, check_host
 from connectors_http._url import UrlTemplate
-from connectors_http.config import WebhookConfig
 from connectors_http.settings import WebhookSettings
+from connectors_http.task_config import WebhookConfig
 
 __all__ = ["WebhookConnector"]
 

@@ -4,8 +4,8 @@ It speaks Snowflake's SQL REST API over the server's pooled HTTP client and hand
 address of the statement's result.
 """
 
-from connectors_snowflake.config import SnowflakeConfig
 from connectors_snowflake.connector import SnowflakeConnector, SnowflakeJob
 from connectors_snowflake.settings import SnowflakeSettings
+from connectors_snowflake.task_config import SnowflakeConfig
 
 __all__ = ["SnowflakeConfig", "SnowflakeConnector", "SnowflakeJob", "SnowflakeSettings"]

@@ -29,7 +29,7 @@ _OF_THE_BACKEND: Final = frozenset(("secrets", "configs"))  # Flyte 2's connecti
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookConfig:
-    """A call, as a workflow's author describes it; :meth:`custom` is what the task's ``custom`` must hold.
+    """A call, as a workflow's author describes it; :meth:`to_custom` is what the task's ``custom`` must hold.
 
     Strings of ``url``, ``headers`` and ``data`` may hold ``{inputs.name}``, and those of ``headers``
     ``{secrets.name}``.
@@ -103,7 +103,7 @@ class WebhookConfig:
             raise ValueError("expected_statuses: must be a list")
         return tuple(map(_statuses, self.expected_statuses))
 
-    def custom(self) -> dict[str, Any]:
+    def to_custom(self) -> dict[str, Any]:
         """The ``custom`` of a task that makes this call: what differs from its default, under the names that Flyte's
         own webhook task has.
         """

@@ -25,14 +25,14 @@ def test_the_custom_of_a_config_is_read_as_the_same_config() -> None:
         outputs={"id": "/id"},
         idempotent=True,
     )
-    read = WebhookConfig.of(config.custom())
-    assert read.custom() == config.custom()
+    read = WebhookConfig.of(config.to_custom())
+    assert read.to_custom() == config.to_custom()
     assert (read.seconds, read.expects) == (5.0, (range(200, 201), range(404, 411)))
 
 
 def test_the_custom_of_a_plain_call_can_be_run_by_flytes_own_connector() -> None:
     """It reads these names, and must find ``method``; see ``WebhookTask.get_custom`` of flytekit."""
-    assert WebhookConfig(url=URL, timeout=3).custom() == {"url": URL, "method": "POST", "timeout_sec": 3}
+    assert WebhookConfig(url=URL, timeout=3).to_custom() == {"url": URL, "method": "POST", "timeout_sec": 3}
 
 
 def test_the_custom_of_flytes_own_task_is_read() -> None:

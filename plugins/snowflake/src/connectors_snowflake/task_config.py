@@ -1,4 +1,4 @@
-"""What a workflow author writes down about a task, typed."""
+"""A task's ``custom``, as a workflow author writes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SnowflakeConfig"]
 class SnowflakeConfig:
     """Where a statement runs, and as whom.
 
-    ``TaskTemplate(type="snowflake", custom=SnowflakeConfig(…).custom(), sql=Sql("SELECT 1"))``
+    ``TaskTemplate(type="snowflake", custom=SnowflakeConfig(…).to_custom(), sql=Sql("SELECT 1"))``
     """
 
     account: str
@@ -34,8 +34,8 @@ class SnowflakeConfig:
     """The names of secrets, by what they are for: ``snowflake_private_key``, ``snowflake_private_key_passphrase``,
     ``snowflake_oauth_token``."""
 
-    def custom(self) -> dict[str, Any]:
-        """The template's ``custom``, as Flyte 2's SDK writes it."""
+    def to_custom(self) -> dict[str, Any]:
+        """The task's ``custom``, as Flyte 2's SDK writes it."""
         options = {
             "role": self.role,
             "authenticator": self.authenticator,
