@@ -62,6 +62,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         ended.add_done_callback(self._left_its_thread)
         return ended
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        with self.standing_still():  # threads end in real time, of which there is enough
+            await super().shutdown_default_executor()
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """While what is inside awaits another process, time stands still."""
