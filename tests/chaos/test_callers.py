@@ -10,11 +10,11 @@ import pytest
 
 from connectors.testing.backend import Protocol
 from connectors.testing.platform import FakePlatform
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.chaos.arena import Arena
 from tests.chaos.callers import callers_give_up, lost_replies, same_names_again
 from tests.chaos.conftest import SCALE, SEED, MakeArena, Report
 from tests.chaos.in_process import server_in_process
-from tests.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 

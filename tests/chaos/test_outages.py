@@ -11,6 +11,7 @@ import pytest
 
 from connectors.testing.backend import Protocol
 from connectors.testing.platform import FakePlatform, Fault
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.chaos.arena import Arena
 from tests.chaos.conftest import SCALE, SEED, MakeArena, Report
 from tests.chaos.flyte_stubs import FlyteStubs
@@ -18,7 +19,6 @@ from tests.chaos.in_process import server_in_process
 from tests.chaos.outages import platform_outage, rolling_restart, store_outage
 from tests.chaos.places import StoreName, place
 from tests.chaos.servers import ServiceProcess
-from tests.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 

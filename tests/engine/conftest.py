@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from connectors._stores.memory import MemoryStore
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.engine.harness import Bench
-from tests.virtual_time import VirtualTimeLoop
 
 
 @pytest.fixture

@@ -23,11 +23,11 @@ from connectors import ConnectorError, Phase
 from connectors._engine.options import EngineOptions
 from connectors._engine.requests import Caller
 from connectors._stores import State, job_of
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.engine.harness import create_request, job_request
 from tests.engine.job_platform import JobConnector, Platform, name_of
 from tests.engine.one_job_model import Jobs, Task, attempt_of, task_of
 from tests.engine.one_job_servers import RETENTION, Link, OpenedStore, Server, Stores
-from tests.virtual_time import VirtualTimeLoop
 
 T = TypeVar("T")
 EPOCH = 1_700_000_000.0

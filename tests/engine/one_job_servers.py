@@ -11,9 +11,9 @@ from typing import Any, cast
 
 from connectors._engine.engine import Engine
 from connectors._stores import Store, StoreUnavailable
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.engine.harness import Bench
 from tests.engine.job_platform import JobConnector
-from tests.virtual_time import VirtualTimeLoop
 
 Clock = Callable[[], float]
 Stores = Callable[[Clock], AbstractAsyncContextManager[Store]]

@@ -9,9 +9,9 @@ import pytest
 
 from connectors._stores import Attention, open_store
 from connectors._stores.memory import MemoryStore
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.stores.conftest import Clock
 from tests.stores.steps import make_job, make_unknown, reserve
-from tests.virtual_time import VirtualTimeLoop
 
 
 def test_the_clock_goes_as_the_event_loops() -> None:

@@ -17,7 +17,7 @@ from connectors._stores import Store, StoreUnavailable, StoreUnfit
 from connectors._stores.memory import MemoryStore
 from connectors._stores.record import Record
 from connectors._stores.watched import WatchedStore
-from tests.virtual_time import VirtualTimeLoop
+from connectors.testing.virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
 

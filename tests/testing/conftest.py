@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.virtual_time import VirtualTimeLoop
+from connectors.testing.virtual_time import VirtualTimeLoop
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,8 @@ from connectors.testing.platform import (
     PlatformSettings,
     SearchConnector,
 )
+from connectors.testing.virtual_time import VirtualTimeLoop
 from tests.testing.contract_cases import TOKEN, LookUpConnector, LookUpContract, PlatformContract
-from tests.virtual_time import VirtualTimeLoop
 
 FLAWS: list[tuple[str, str]] = []
 """The suite of each flawed connector, and a fact that finds it."""

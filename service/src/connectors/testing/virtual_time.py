@@ -1,4 +1,25 @@
-"""An event loop whose clock jumps to the next timer instead of waiting for it: hours pass in no time, in order."""
+"""An event loop whose clock jumps to the next timer instead of waiting for it: hours pass in no time, in order.
+
+For a connector that waits, or whose tokens age. With anyio's plugin to pytest, a module's tests run on it where it has
+this fixture; what reads the time must read the loop's (``asyncio.get_running_loop().time``), or take a clock::
+
+    import pytest
+
+    from connectors.testing.virtual_time import VirtualTimeLoop
+
+    pytestmark = pytest.mark.anyio
+
+    @pytest.fixture(scope="module")
+    def anyio_backend() -> tuple[str, dict[str, object]]:
+        return "asyncio", {"loop_factory": VirtualTimeLoop}
+
+    async def test_a_token_is_fetched_again_after_an_hour(…) -> None:
+        await asyncio.sleep(3600)  # which takes no time
+        ...
+
+It needs no pytest. It is not for tests whose other end is outside the loop: another process, or a thread that the loop
+did not start, for which it would not wait.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +29,8 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple
+
+__all__ = ["VirtualTimeLoop"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -45,18 +68,22 @@ class _Selector(selectors.BaseSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Give it to anyio's pytest plugin: ``("asyncio", {"loop_factory": VirtualTimeLoop})``. Not for tests with threads
-    or sockets whose other end needs real time; both ends of a socket may be on this loop. While the loop's own executor
-    is at work, time stands still."""
+    """Its clock begins at 0 seconds.
+
+    Both ends of a socket may be on this loop. While the loop's own executors are at work (``asyncio.to_thread``,
+    ``run_in_executor``), time stands still.
+    """
 
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
 
     def time(self) -> float:
+        """Seconds of virtual time since the loop was made."""
         return self._virtual.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts) -> asyncio.Future[T]:
+        """As every loop's; time stands still until it has ended."""
         ended = super().run_in_executor(executor, func, *args)
         self._virtual.in_threads += 1
         ended.add_done_callback(self._left_its_thread)
