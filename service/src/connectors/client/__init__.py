@@ -4,5 +4,6 @@ It retries nothing. It does not find servers: it is told their addresses.
 """
 
 from connectors.client._client import CallFailed, ConnectorClient, ListedConnector
+from connectors.client._tls import tls
 
-__all__ = ["CallFailed", "ConnectorClient", "ListedConnector"]
+__all__ = ["CallFailed", "ConnectorClient", "ListedConnector", "tls"]

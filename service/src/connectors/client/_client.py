@@ -12,6 +12,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from grpclib.client import Channel, ServiceMethod, StreamStreamMethod, UnaryStreamMethod, UnaryUnaryMethod
+from grpclib.config import Configuration
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from h2.errors import ErrorCodes
@@ -103,10 +104,12 @@ class ConnectorClient:
         *,
         timeout: float | None = 10.0,
         ssl: SSLContext | None = None,
+        server_name: str = "",
     ) -> None:
         """:param addresses: ``host:port``, one or several; an IPv6 address in brackets.
         :param timeout: for one call, in seconds; sent to the server as its deadline. None: no bound.
-        :param ssl: None for no encryption; a context must offer ``h2`` by ALPN.
+        :param ssl: None for no encryption; else :func:`tls`, or a context that offers ``h2`` by ALPN.
+        :param server_name: the name that the servers' certificates are for, where it is not the address's host.
         :raises ValueError: an address has no port, or there is none; ``protocol`` is neither of the two.
         """
         if protocol not in _DIALECTS:
@@ -118,11 +121,15 @@ class ConnectorClient:
         self._protocol = protocol
         self._timeout = timeout
         self._ssl = ssl
+        self._config = Configuration(ssl_target_name_override=server_name or None)
         self._channels: list[Channel] = []
         self._turn = 0
 
     async def __aenter__(self) -> Self:
-        self._channels = [DrainingChannel(host, port, codec=_Bytes(), ssl=self._ssl) for host, port in self._addresses]
+        self._channels = [
+            DrainingChannel(host, port, codec=_Bytes(), ssl=self._ssl, config=self._config)
+            for host, port in self._addresses
+        ]
         return self
 
     async def __aexit__(
