@@ -23,6 +23,7 @@ import sys
 for name in ("pytest", "_pytest", "grpc", "flyteidl", "flyteidl2", "flytekit", "google.protobuf"):
     sys.modules[name] = None
 import connectors.testing, connectors.testing.backend, connectors.testing.faults, connectors.testing.platform
+import connectors.testing.server, connectors.testing.virtual_time
 """
 
 
