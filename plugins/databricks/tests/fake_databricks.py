@@ -67,7 +67,9 @@ class FakeDatabricks:
         self.token_answers = asyncio.Event()
         """The token endpoint waits for it."""
         self.token_answers.set()
-        self._end = asyncio.Event()
+        self.output_answers = asyncio.Event()
+        """get-output waits for it."""
+        self.output_answers.set()
 
     @property
     def place(self) -> str:
@@ -104,6 +106,7 @@ class FakeDatabricks:
             yield self
         finally:
             self.token_answers.set()
+            self.output_answers.set()
             await runner.cleanup()
 
     # --- runs
@@ -147,6 +150,7 @@ class FakeDatabricks:
     async def _output(self, request: web.Request) -> web.StreamResponse:
         if (fault := self._arrived("get-output", request)) is not None:
             return fault
+        await self.output_answers.wait()
         run_id = int(request.query["run_id"])
         if run_id in self.runs:
             message = "Retrieving the output of runs with multiple tasks is not supported."

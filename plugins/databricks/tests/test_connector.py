@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 from uuid import uuid4
@@ -71,6 +72,28 @@ async def test_a_young_run_of_the_key_is_adopted_and_an_old_one_is_not(
     with pytest.raises(KeyTaken, match="an earlier run's"):
         await connector.create(task(), new_context(key, adopt_within=500.0))
     assert databricks.runs_under(key) == 1
+
+
+async def test_the_next_try_of_a_create_adopts_no_earlier_run_either(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    key = str(uuid4())
+    databricks.clock = lambda: time.time() - 1_000
+    first = await connector.create(task(), new_context(key))
+    context = new_context(key, adopt_within=500.0)
+    context.adopt_undated()  # the first try got no answer to its question for the run's age
+    with pytest.raises(KeyTaken, match="an earlier run's"):
+        await connector.create(task(), context)
+    databricks.faults["get"].append(Fault(503))
+    assert await connector.create(task(), context) == first
+
+
+async def test_a_run_that_does_not_show_its_start_yet_is_no_earlier_runs(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    databricks.clock = lambda: 0.0  # Databricks' word for an instant that is not there
+    with pytest.raises(Unavailable, match="does not show its age yet"):
+        await connector.create(task(), new_context(adopt_within=500.0))
 
 
 @pytest.mark.parametrize("fault", [Fault(400, "INVALID_PARAMETER_VALUE"), Fault(403), Fault(404), Fault(503)])
@@ -199,6 +222,17 @@ async def test_a_failed_run_without_an_output_has_failed_all_the_same(
     job = await connector.create(task(), new_context())
     databricks.faults["get-output"].append(Fault(503))
     shown = await connector.get(job, new_context())
+    assert (shown.phase, shown.message) == (Phase.FAILED, "Workload failed")
+
+
+async def test_a_failed_run_has_failed_however_long_its_output_takes(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    databricks.new_run = {"state": FAILED}
+    job = await connector.create(task(), new_context())
+    databricks.output_answers.clear()
+    async with asyncio.timeout(1.8):
+        shown = await connector.get(job, new_context(seconds=2.0))
     assert (shown.phase, shown.message) == (Phase.FAILED, "Workload failed")
 
 

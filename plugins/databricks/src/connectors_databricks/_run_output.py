@@ -6,6 +6,7 @@ wrote, and what a notebook handed back; of other kinds of tasks it may keep noth
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -24,13 +25,17 @@ _LINE_BREAK = re.compile(r"\r\n|\n|\r")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # a notebook's trace is coloured for a terminal
 
 
-async def error_in(api: RunsApi, run: Mapping[str, Any]) -> str:
-    """The error of the first task that failed, in its own words; "" where there is none, or none is to be had."""
+async def error_in(api: RunsApi, run: Mapping[str, Any], *, patience: float) -> str:
+    """The error of the first task that failed, in its own words; "" where there is none, or none is to be had.
+
+    :param patience: seconds that it may take.
+    """
     for task in tasks_of(run):
         if part(task, "state").get("result_state") in _FAILED:
             try:
-                output = await api.output(str(task.get("run_id")))
-            except ConnectorError:
+                async with asyncio.timeout(patience):
+                    output = await api.output(str(task.get("run_id")))
+            except (ConnectorError, TimeoutError):
                 return ""  # that it failed is known: this would only have said why
             return _COLOUR.sub("", str(output.get("error") or ""))[:_LONGEST_ERROR]
     return ""

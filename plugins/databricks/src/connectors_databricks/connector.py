@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from connectors import (
     AsyncConnectorBase,
@@ -31,6 +32,8 @@ from connectors_databricks._workspaces import Workspace, Workspaces
 from connectors_databricks.settings import DatabricksSettings
 
 __all__ = ["DatabricksConnector", "DatabricksRun", "SparkConnector", "connectors"]
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ class DatabricksConnector(AsyncConnectorBase[DatabricksRun]):
             ctx.unknown_state(state.unknown)
         message = state.message
         if state.phase in {Phase.FAILED, Phase.RETRYABLE_FAILED}:
-            error = await error_in(api, run)
+            # why it failed must not cost the answer that it did
+            error = await error_in(api, run, patience=ctx.remaining() / 2)
             message = f"{message}: {error}" if error and error not in message else message
         console = (
             f"https://{self._workspaces.find(job.databricks_instance).place}/#job/{run.get('job_id')}/run/{job.run_id}"
@@ -189,12 +193,17 @@ async def _check_age(api: RunsApi, run_id: str, ctx: Context) -> None:
 
     :raises KeyTaken: it is an earlier run's. :raises Unavailable: its age is not to be had; it may be this create's.
     """
-    if ctx.may_adopt(None):
+    if ctx.may_adopt(_LONG_AGO):
         return  # whatever its age
     try:
-        run = await api.get(run_id)
+        started = created(await api.get(run_id))
     except ConnectorError as error:
+        if ctx.may_adopt(None):
+            return  # an earlier try of this create was told of the run too
         # Not as it is: of runs/get it may say that there is no run, and of this create there is one.
         raise Unavailable(f"the run was submitted, and does not show its age: {error.message}") from error
-    if not ctx.may_adopt(created(run)):
-        raise KeyTaken(f"the run {run_id} of this key is an earlier run's")
+    if ctx.may_adopt(started):
+        return
+    if started is None:
+        raise Unavailable("the run was submitted, and does not show its age yet")
+    raise KeyTaken(f"the run {run_id} of this key is an earlier run's")
