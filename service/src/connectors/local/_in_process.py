@@ -1,0 +1,221 @@
+"""Connectors in this process, through the engine that a server has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import anyio
+
+from connectors._engine.engine import Engine
+from connectors._engine.options import EngineOptions
+from connectors._engine.requests import Caller, CreateRequest, JobRequest
+from connectors._messages.local_values import inputs_file, read_inputs_file, sent_template
+from connectors._registry import Registered, Registry
+from connectors._server import outside
+from connectors._server.discovery import discover, refuse_bad_settings
+from connectors._server.starting import close_connectors, start_connectors, version
+from connectors._settings import Settings, SettingsError, load
+from connectors._stores import Deletion, job_of
+from connectors._stores.memory import MemoryStore
+from connectors._wire.stored_forms import MessageForms
+from connectors.connector import AsyncConnectorBase, ConnectorBase, SyncConnectorBase
+from connectors.errors import ConnectorError, FailedPrecondition, NotFound
+from connectors.http import HttpClient
+from connectors.models import LogPage, Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
+
+__all__ = ["InProcess"]
+
+_DELETE_AGAIN = 1.0  # seconds from one try of a deletion to the next
+
+
+class InProcess:
+    """The installed connectors, with the settings and the secrets that a server started here would have. Use it as an
+    asynchronous context. It implements :class:`connectors.local.Calls`.
+
+    Settings come from the environment and ``connectors.toml``; secrets from the environment and files. What it
+    remembers of its jobs is lost with it.
+    """
+
+    def __init__(
+        self, *, connectors: Iterable[ConnectorBase] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """:param connectors: objects to use in place of the installed plugins. :param settings: by field, in place of
+        what the environment and the file say.
+        """
+        self._given = None if connectors is None else tuple(connectors)
+        self._flags = settings
+        self._host: asyncio.Task[None] | None = None
+        self._over = asyncio.Event()
+        self._registry: Registry
+        self._http: HttpClient
+        self._engine: Engine
+        self._store = MemoryStore()
+        self._seconds_to_create = 0.0
+        self._started: dict[TaskCategory, asyncio.Lock] = {}
+        self._usable: dict[TaskCategory, Registered] = {}
+
+    async def __aenter__(self) -> Self:
+        """:raises FailedPrecondition: a setting is not as it should be."""
+        try:
+            settings = load(self._flags)
+            self._registry = discover(settings) if self._given is None else Registry(map(_registered, self._given))
+            refuse_bad_settings(self._registry)
+        except SettingsError as error:
+            raise FailedPrecondition(str(error)) from error
+        if faults := outside.faults(settings):
+            raise FailedPrecondition("; ".join(faults))
+        outside.hide_password(settings)
+        options = settings.engine_options()
+        # Nobody waits behind a deadline here: a call may take as long as one that runs as a job on a server.
+        longest = max(options.max_timeout, options.do_timeout, options.create_timeout)
+        self._seconds_to_create = longest
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # In a task of its own, so that what cancels the caller does not cancel the engine before the job is deleted.
+        self._host = asyncio.create_task(
+            self._live(settings, replace(options, max_timeout=longest, create_timeout=longest), ready)
+        )
+        await asyncio.wait({ready, self._host}, return_when=asyncio.FIRST_COMPLETED)
+        if self._host.done():
+            await self._host  # it raises what went wrong
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._host is not None  # noqa: S101 - it was entered
+        self._over.set()
+        try:
+            with anyio.CancelScope(shield=True):
+                await asyncio.shield(self._host)
+        except asyncio.CancelledError:
+            self._host.cancel()
+            raise
+
+    async def _live(self, settings: Settings, options: EngineOptions, ready: asyncio.Future[None]) -> None:
+        async with AsyncExitStack() as ending:
+            self._http = await ending.enter_async_context(
+                HttpClient(user_agent=f"connectors/{version()}", egress=settings.egress())
+            )
+            ending.push_async_callback(self._close)
+            self._engine = await ending.enter_async_context(
+                Engine(
+                    self._registry,
+                    self._store,
+                    self._http,
+                    MessageForms(),
+                    options=options,
+                    secret_sources=outside.secret_sources(settings),
+                    plugin_secrets=settings.plugin_secrets(),
+                )
+            )
+            ready.set_result(None)
+            await self._over.wait()
+
+    async def kind(self, category: TaskCategory) -> Literal["async", "sync"]:
+        """Whether its connector has jobs. :raises: as :meth:`create`."""
+        return (await self._ready(category)).kind
+
+    async def create(
+        self,
+        template: TaskTemplate,
+        inputs: Mapping[str, Any],
+        *,
+        output_prefix: str = "",
+        metadata: TaskExecutionMetadata | None = None,
+    ) -> bytes:
+        """Start a job; returns its resource meta. Each call starts another.
+
+        :raises ConnectorError: as the connector says, or it cannot be used here.
+        """
+        return await self._engine.create(await self._request(template, inputs, output_prefix, metadata))
+
+    async def do(
+        self,
+        template: TaskTemplate,
+        inputs: Mapping[str, Any],
+        *,
+        output_prefix: str = "",
+        metadata: TaskExecutionMetadata | None = None,
+    ) -> Resource:
+        """Carry out a sync connector's call. :raises: as :meth:`create`."""
+        return await self._engine.do(await self._request(template, inputs, output_prefix, metadata))
+
+    async def get(self, category: TaskCategory, meta: bytes, *, output_prefix: str = "") -> Resource:
+        """The job's state. :raises: as :meth:`create`."""
+        await self._ready(category)
+        return await self._engine.get(JobRequest(Caller("local"), category, meta, output_prefix))
+
+    async def delete(self, category: TaskCategory, meta: bytes) -> None:
+        """Cancel the job. The engine would carry out later what it cannot do now; this process may not be there then,
+        so it is tried until it is done.
+
+        :raises: as :meth:`create`.
+        """
+        registered = await self._ready(category)
+        while True:
+            await self._engine.delete(JobRequest(Caller("local"), category, meta))
+            if registered.kind == "sync" or not await self._still_wanted(category, meta):
+                return
+            await anyio.sleep(_DELETE_AGAIN)
+
+    async def get_logs(self, category: TaskCategory, meta: bytes, *, lines: int = 0, token: str = "") -> LogPage:
+        """A page of the job's log. :raises: as :meth:`create`."""
+        await self._ready(category)
+        return await self._engine.get_logs(JobRequest(Caller("local"), category, meta), lines=lines, token=token)
+
+    # --- their common steps
+
+    async def _request(
+        self,
+        template: TaskTemplate,
+        inputs: Mapping[str, Any],
+        output_prefix: str,
+        metadata: TaskExecutionMetadata | None,
+    ) -> CreateRequest:
+        category = TaskCategory(template.type, template.task_type_version)
+        await self._ready(category)
+        sent, data = sent_template(template), inputs_file(inputs, template.interface)
+        return CreateRequest(
+            caller=Caller("local", deadline=asyncio.get_running_loop().time() + self._seconds_to_create),
+            category=category,
+            output_prefix=output_prefix,
+            metadata=metadata or TaskExecutionMetadata(),
+            template=lambda: sent,
+            inputs=lambda: read_inputs_file(data),
+            input_bytes=len(data),
+        )
+
+    async def _ready(self, category: TaskCategory) -> Registered:
+        """The connector, started: those of other task types are not."""
+        try:
+            registered = self._registry.find(category)
+        except NotFound as error:
+            broken = "; ".join(map(str, self._registry.failures))
+            raise NotFound(f"{error.message} ({broken})" if broken else error.message) from error
+        async with self._started.setdefault(category, asyncio.Lock()):
+            if category not in self._usable:
+                started = await start_connectors(Registry([registered]), self._http)
+                if started.failures:
+                    raise FailedPrecondition(str(started.failures[0]))
+                self._usable[category] = registered
+        return registered
+
+    async def _still_wanted(self, category: TaskCategory, meta: bytes) -> bool:
+        record = await self._store.find_job(job_of(category.name, category.version, meta))
+        return record is not None and record.deletion is Deletion.WANTED and not record.set_aside
+
+    async def _close(self) -> None:
+        await close_connectors(Registry(self._usable.values()))
+
+
+def _registered(connector: ConnectorBase) -> Registered:
+    if not isinstance(connector, AsyncConnectorBase | SyncConnectorBase):
+        raise ConnectorError(f"{connector!r} is neither an async nor a sync connector")
+    category = TaskCategory(connector.task_type, connector.task_type_version)
+    kind: Literal["async", "sync"] = "async" if isinstance(connector, AsyncConnectorBase) else "sync"
+    return Registered(connector, category, type(connector).__name__, "", "", kind)

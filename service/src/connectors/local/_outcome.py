@@ -1,0 +1,90 @@
+"""What a run tells: its progress while it lasts, and how it ended."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from connectors.models import Phase, TaskLog
+
+__all__ = ["Outcome", "Progress", "TaskFailed", "TaskTimedOut", "shown_meta"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. One comes whenever something changed, and with each poll."""
+
+    stage: Literal["creating", "running", "deleting", "deleted", "left"]
+    """``deleting`` and what follows come where the run is broken off. ``left``: the job could not be deleted, or nobody
+    waited for it, and it may go on."""
+    elapsed: float
+    """Seconds since the run began."""
+    phase: Phase = Phase.UNDEFINED
+    """UNDEFINED until the first poll."""
+    message: str = ""
+    log_links: tuple[TaskLog, ...] = ()
+    custom_info: Mapping[str, Any] | None = None
+    meta: bytes = b""
+    """What finds the job again; b"" while there is none."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    phase: Phase
+    """A terminal one. Of a run that took too long: the last one that was seen."""
+    message: str
+    outputs: Mapping[str, Any]
+    """Native values by name; empty where the task did not succeed, or has none."""
+    elapsed: float
+    """Seconds."""
+    meta: bytes = b""
+    """What finds the job again; b"" of a sync connector's call."""
+    log_links: tuple[TaskLog, ...] = ()
+    custom_info: Mapping[str, Any] | None = None
+    timed_out: bool = False
+    """Whether it took longer than it was given; its job was then deleted."""
+    job_left: bool = False
+    """Whether that job could not be deleted, and may go on."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task did what it was to do, in time."""
+        return self.phase is Phase.SUCCEEDED and not self.timed_out
+
+    @property
+    def value(self) -> Any:
+        """The outputs as a call returns them: None for none, the value of a single one, else all by name."""
+        if len(self.outputs) == 1:
+            return next(iter(self.outputs.values()))
+        return dict(self.outputs) or None
+
+
+class TaskFailed(Exception):
+    """The task ended, and did not succeed. ``outcome`` says how."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        text = f"the task ended in {outcome.phase.name} after {outcome.elapsed:.1f} s"
+        super().__init__(f"{text}: {outcome.message}" if outcome.message else text)
+        self.outcome = outcome
+
+
+class TaskTimedOut(TaskFailed, TimeoutError):
+    """The task took longer than it was given. Its job was deleted, unless ``outcome.job_left`` says otherwise."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        fate = f"its job may still run: {shown_meta(outcome.meta)}" if outcome.job_left else "its job was deleted"
+        self.args = (f"the task did not end within {outcome.elapsed:.1f} s; {fate}",)
+
+
+def shown_meta(meta: bytes) -> str:
+    """A resource meta as text: JSON as it stands, other bytes in base64. No meta holds a secret."""
+    try:
+        text = meta.decode()
+    except UnicodeDecodeError:
+        return b64encode(meta).decode()
+    return text if text.isprintable() else b64encode(meta).decode()
