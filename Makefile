@@ -55,8 +55,9 @@ test: $(STAMP) ## every test, with coverage (ARGS= for pytest, e.g. ARGS="tests/
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0,)
 
 .PHONY: bench
-bench: $(STAMP) ## what each store adds to a create, with few records and with many (ARGS=--help)
+bench: $(STAMP) ## what each store adds to a create, with few records and with many (ARGS=--help); then the server's start
 	@$(BIN)/python -m benchmarks.stores $(ARGS)
+	@$(BIN)/python -m benchmarks.startup
 
 .PHONY: chaos
 chaos: $(STAMP) ## the chaos tests at ten times their size, then the reference service through the same scenarios
