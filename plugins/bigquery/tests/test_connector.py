@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,11 +21,13 @@ from connectors import (
     PermissionDenied,
     Phase,
     RateLimited,
+    Secrets,
     StructuredDataset,
     TaskTemplate,
     Unauthenticated,
     Unavailable,
 )
+from connectors.secrets import EnvironmentSecrets, FileSecrets, RequestSecrets, SecretRules, SecretScope
 from connectors_bigquery import BigQueryConnector, BigQueryJob, BigQuerySettings
 from plugins.bigquery.tests.conftest import NewContext
 from plugins.bigquery.tests.fake_bigquery import FakeBigQuery, Fault
@@ -403,6 +406,57 @@ async def test_a_secret_that_is_no_service_account_is_refused_before_any_request
         await connector.create(
             query(), context(secrets={"google_application_credentials": '{"type": "authorized_user"}'})
         )
+    assert bigquery.calls == []
+
+
+async def test_a_projects_secret_is_found_by_calls_that_do_not_name_the_project(
+    connector: BigQueryConnector, query: Query, context: NewContext, secret: Mapping[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "bigquery-sales").write_text(secret["google_application_credentials"])
+    rules = SecretRules(
+        names=BigQueryConnector.secret_names,
+        by_project={"sales": {"google_application_credentials": "bigquery-sales"}},
+    )
+    create, get = context(), context()
+    create.secrets = Secrets([FileSecrets(tmp_path)], rules=rules, scope=SecretScope(project="sales"))
+    get.secrets = Secrets([FileSecrets(tmp_path)], rules=rules)
+    polled = BigQueryJob.decode((await connector.create(query(), create)).encode())
+    assert polled.secret_reference == "project:sales"
+    await connector.get(polled, get)
+    await connector.delete(polled, get)
+
+
+async def test_a_secret_that_the_task_names_is_found_by_every_call(
+    connector: BigQueryConnector, query: Query, context: NewContext, secret: Mapping[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "team-key").write_text(secret["google_application_credentials"])
+    by_file = Secrets([FileSecrets(tmp_path)])
+    create, get = context(), context()
+    create.secrets = get.secrets = by_file
+    job = await connector.create(query(secrets={"google_application_credentials": "team-key"}), create)
+    polled = BigQueryJob.decode(job.encode())
+    assert polled.secret_name == "team-key"
+    await connector.get(polled, get)
+
+
+@pytest.mark.parametrize("name", ["NOT_ON_THE_LIST", "no/name/of/a/secret", "absent"])
+async def test_the_value_that_flyte_2_sends_is_taken_whatever_the_task_calls_it(
+    connector: BigQueryConnector, query: Query, context: NewContext, secret: Mapping[str, str], name: str
+) -> None:
+    given = context(protocol="flyte2")
+    given.secrets = Secrets([RequestSecrets(secret)], rules=SecretRules((*BigQueryConnector.secret_names, "absent")))
+    job = await connector.create(query(secrets={"google_application_credentials": name}), given)
+    assert (job.secret_name, job.secret_reference) == (None, None)  # the reference's meta has neither
+
+
+async def test_a_meta_leads_to_no_other_secret(
+    connector: BigQueryConnector, context: NewContext, bigquery: FakeBigQuery
+) -> None:
+    given = context()
+    given.secrets = Secrets([EnvironmentSecrets()], rules=SecretRules(BigQueryConnector.secret_names))
+    job = BigQueryJob("j", "p", "EU", secret_name="PATH", secret_reference="kubernetes:kube-system/PATH/")
+    with pytest.raises(PermissionDenied):
+        await connector.get(job, given)
     assert bigquery.calls == []
 
 

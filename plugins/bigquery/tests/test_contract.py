@@ -21,6 +21,7 @@ METAS = [
     BigQueryJob("j", "p", "EU"),
     BigQueryJob("j", "p", None),
     BigQueryJob("j", "p", "EU", "Flytekit/1 (GPN:Union;production)"),
+    BigQueryJob("j", "p", "EU", secret_name="team-key", secret_reference="project:sales"),
 ]
 OLDER_METAS = {
     b'{"job_id": "j", "project": "p", "location": "EU"}': BigQueryJob("j", "p", "EU"),  # flytekit's

@@ -31,26 +31,26 @@ def claims_of(assertion: str) -> Mapping[str, Any]:
 
 
 async def test_without_a_secret_it_is_the_servers_own() -> None:
-    assert await identity_for(secrets(), DEFAULT) is DEFAULT
+    assert (await identity_for(secrets(), DEFAULT)).identity is DEFAULT
 
 
 async def test_the_path_in_the_environment_is_the_servers_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/run/key.json")
-    assert await identity_for(secrets(), DEFAULT) is DEFAULT
+    assert (await identity_for(secrets(), DEFAULT)).identity is DEFAULT
 
 
 async def test_the_requests_service_account_wins_over_the_environment(
     monkeypatch: pytest.MonkeyPatch, secret: Mapping[str, str]
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/run/key.json")
-    identity = await identity_for(secrets(secret["google_application_credentials"]), DEFAULT)
+    identity = (await identity_for(secrets(secret["google_application_credentials"]), DEFAULT)).identity
     assert isinstance(identity, ServiceAccount)
     assert identity.email == "queries@example.iam.gserviceaccount.com"
 
 
 async def test_a_key_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, secret: Mapping[str, str]) -> None:
     monkeypatch.setenv("_FSEC_GOOGLE_APPLICATION_CREDENTIALS", secret["google_application_credentials"])
-    assert isinstance(await identity_for(secrets(), DEFAULT), ServiceAccount)
+    assert isinstance((await identity_for(secrets(), DEFAULT)).identity, ServiceAccount)
 
 
 # --- what a request may bring

@@ -23,13 +23,14 @@ from connectors import (
     HttpClient,
     HttpResponse,
     InvalidRequest,
+    PermissionDenied,
     Secrets,
     Unauthenticated,
     Unavailable,
 )
 from connectors_bigquery._tokens import Grant, Identity
 
-__all__ = ["SECRET", "TOKEN_URL", "ApplicationDefault", "ServiceAccount", "identity_for"]
+__all__ = ["SECRET", "TOKEN_URL", "ApplicationDefault", "Found", "ServiceAccount", "identity_for"]
 
 SECRET: Final = "google_application_credentials"  # noqa: S105 - a name
 """The name of the secret that may hold a service account's key, as JSON."""
@@ -40,18 +41,45 @@ _LIFETIME = 3600  # seconds; Google grants no more
 _TIMEOUT = 10.0  # seconds for the token endpoint
 
 
-async def identity_for(secrets: Secrets, default: ApplicationDefault, *, token_url: str = TOKEN_URL) -> Identity:
+@dataclass(frozen=True)
+class Found:
+    """An identity, and how its secret is found again."""
+
+    identity: Identity
+    name: str | None = None
+    """What the task calls the secret, where it was found by that."""
+    reference: str | None = None
+    """Where it was found, as far as its name does not say."""
+
+
+async def identity_for(
+    secrets: Secrets, default: ApplicationDefault, *, named: str = "", reference: str = "", token_url: str = TOKEN_URL
+) -> Found:
     """The service account in the call's secrets; without one, ``default``.
 
     ``GOOGLE_APPLICATION_CREDENTIALS`` in the environment has the secret's name, but is the path that the application
     default credentials are read from.
 
+    :param named: what the task calls the secret: looked for first, as Flyte 2 sends its value by the secret's own name,
+        where it sends it. :param reference: under which a create found it.
     :raises InvalidRequest: the secret is not a service account's key.
+    :raises FailedPrecondition, PermissionDenied: the secret is not to be had where the reference leads.
     """
-    value = await secrets.find(SECRET)
-    if value is None or (value == os.environ.get(SECRET.upper()) and not value.lstrip().startswith("{")):
-        return default
-    return ServiceAccount.parse(value, token_url=token_url)
+    for name in dict.fromkeys((named or SECRET, SECRET)):
+        try:
+            if await secrets.find(name, reference=reference) is None:
+                continue
+            secret = await secrets.look_up(name, reference=reference)
+        except (FailedPrecondition, InvalidRequest, PermissionDenied):
+            if name == SECRET or reference:
+                raise
+            continue  # a name of the workflow author's, which this server need not know
+        value = secret.value
+        if name == SECRET and value == os.environ.get(SECRET.upper()) and not value.lstrip().startswith("{"):
+            continue
+        account = ServiceAccount.parse(value, token_url=token_url)
+        return Found(account, name if name != SECRET else None, secret.reference or None)
+    return Found(default)
 
 
 @dataclass(frozen=True)

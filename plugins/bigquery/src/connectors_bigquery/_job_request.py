@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from connectors import Context, InvalidRequest, TaskTemplate
+from connectors_bigquery._credentials import SECRET
 from connectors_bigquery._parameters import query_parameters
 
 __all__ = ["KEY_LABEL", "JobRequest", "user_agent"]
@@ -36,6 +37,8 @@ class JobRequest:
     """None leaves it to BigQuery, which takes it from the datasets that the statement names."""
     configuration: Mapping[str, Any]
     user_agent: str
+    secret_name: str = ""
+    """What the task calls the secret with its credentials; "": nothing."""
 
     @classmethod
     def of(cls, task: TaskTemplate, ctx: Context) -> JobRequest:
@@ -51,6 +54,7 @@ class JobRequest:
             location=_optional_text(task.custom, "Location"),
             configuration=_configuration(task, task.sql.statement, ctx, domain),
             user_agent=user_agent(domain),
+            secret_name=_secret_name(task.custom),
         )
 
     def body(self, job_id: str) -> dict[str, Any]:
@@ -96,6 +100,12 @@ def _optional_text(custom: Mapping[str, Any], key: str) -> str | None:
     if not isinstance(value, str):
         raise InvalidRequest(f"the task's custom.{key} must be a string")
     return value
+
+
+def _secret_name(custom: Mapping[str, Any]) -> str:
+    names = custom.get("secrets")
+    name = names.get(SECRET) if isinstance(names, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def _domain(ctx: Context) -> str:

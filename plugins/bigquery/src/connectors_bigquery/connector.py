@@ -20,7 +20,7 @@ from connectors import (
     TaskTemplate,
     Unavailable,
 )
-from connectors_bigquery._credentials import SECRET, TOKEN_URL, ApplicationDefault, identity_for
+from connectors_bigquery._credentials import SECRET, TOKEN_URL, ApplicationDefault, Found, identity_for
 from connectors_bigquery._job_request import KEY_LABEL, JobRequest, user_agent
 from connectors_bigquery._rest import JobsApi, part
 from connectors_bigquery._states import KNOWN_STATES, console_link, created, resource
@@ -40,6 +40,11 @@ class BigQueryJob(ResourceMeta):
     """Where the job runs; None where BigQuery did not say."""
     user_agent: str | None = None
     """Flyte 2's connector has it, and Flyte 1's cannot read a meta that has it: set for Flyte 2 alone."""
+    secret_name: str | None = None
+    """What the task calls the secret with its credentials, where it was found by that: no connector of Flyte's reads
+    this, nor the next."""
+    secret_reference: str | None = None
+    """Where the secret was found, as far as its name does not say."""
 
 
 class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
@@ -83,7 +88,9 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         :raises ConnectorError: as BigQuery says.
         """
         request = JobRequest.of(task, ctx)
-        api = await self._api(ctx, request.user_agent)
+        api, found = await self._connected(ctx, request.user_agent, named=request.secret_name)
+        if request.secret_name and found is not None and isinstance(found.identity, ApplicationDefault):
+            ctx.logger.warning("the secret that the task names was not found: the server's own credentials are used")
         try:
             job = await api.insert(request.project, request.body(ctx.idempotency_key))
         except Conflict as conflict:
@@ -93,6 +100,8 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
             project=request.project,
             location=part(job, "jobReference").get("location") or request.location,
             user_agent=request.user_agent if ctx.protocol == "flyte2" else None,
+            secret_name=found.name if found is not None else None,
+            secret_reference=found.reference if found is not None else None,
         )
 
     async def get(self, job: BigQueryJob, ctx: Context) -> Resource:
@@ -101,7 +110,7 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         :raises NotFound: BigQuery does not have the job (any more: it keeps them for six months).
         :raises ConnectorError: as BigQuery says.
         """
-        api = await self._api(ctx, job.user_agent)
+        api = await self._api_of(job, ctx)
         found = await api.get(job.project, job.location, job.job_id)
         state = str(part(found, "status").get("state"))
         if state not in KNOWN_STATES:
@@ -114,24 +123,35 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
 
         :raises ConnectorError: as BigQuery says.
         """
-        api = await self._api(ctx, job.user_agent)
+        api = await self._api_of(job, ctx)
         try:
             await api.cancel(job.project, job.location, job.job_id)
         except NotFound:
             pass
 
-    async def _api(self, ctx: Context, agent: str | None) -> JobsApi:
-        identity = None
+    async def _api_of(self, job: BigQueryJob, ctx: Context) -> JobsApi:
+        agent = user_agent("") if job.user_agent is None else job.user_agent
+        named, reference = job.secret_name or "", job.secret_reference or ""
+        return (await self._connected(ctx, agent, named=named, reference=reference))[0]
+
+    async def _connected(
+        self, ctx: Context, agent: str, *, named: str, reference: str = ""
+    ) -> tuple[JobsApi, Found | None]:
+        """The API as the call's identity, and how that is found again; None where there is none to be found."""
+        found = None
         if self._emulator is None:  # an emulator knows no credentials, and is not to be trusted with any
-            identity = await identity_for(ctx.secrets, self._default_identity, token_url=self._token_url)
-        return JobsApi(
+            found = await identity_for(
+                ctx.secrets, self._default_identity, named=named, reference=reference, token_url=self._token_url
+            )
+        api = JobsApi(
             ctx,
             endpoint=self._emulator or self.settings.endpoint.rstrip("/"),
             tokens=self._tokens,
-            identity=identity,
-            user_agent=user_agent("") if agent is None else agent,
+            identity=found.identity if found is not None else None,
+            user_agent=agent,
             timeout=self.settings.request_timeout,
         )
+        return api, found
 
     async def _adopt(self, api: JobsApi, request: JobRequest, ctx: Context, conflict: Conflict) -> Any:
         """The job that is in the way of an insert, if it is this create's, whatever has become of it.
