@@ -22,6 +22,7 @@ from connectors import (
     DeadlineExceeded,
     FailedPrecondition,
     HttpClient,
+    HttpResponse,
     InvalidRequest,
     NotFound,
     PermissionDenied,
@@ -138,11 +139,10 @@ async def test_an_answer_over_the_bound_is_unavailable(http: HttpClient) -> None
             await http.request("GET", url)
 
 
-async def test_a_body_that_is_not_json_is_unavailable(http: HttpClient) -> None:
-    async with serving(answering(web.Response(text="<html>"))) as url:
-        answer = await http.request("GET", url)
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"\xff"])
+def test_a_body_that_is_not_json_is_unavailable(body: bytes) -> None:
     with pytest.raises(Unavailable, match="not JSON"):
-        answer.json()
+        HttpResponse(200, {}, body).json()
 
 
 async def test_what_is_no_url_is_an_invalid_request(http: HttpClient) -> None:

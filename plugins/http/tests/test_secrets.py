@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from connectors import FailedPrecondition, PermissionDenied
+from connectors.secrets import remember
 from connectors_http import WebhookSettings
 from plugins.http.tests.conftest import Call
 from plugins.http.tests.fake_service import FakeService, Reply
@@ -87,3 +88,13 @@ async def test_a_secret_that_the_service_repeats_is_not_handed_on(
     result = await call(headers=HEADERS, secrets=SECRETS, settings=trusting, show_data=True, show_url=True)
     assert "[secret]" in str(result)
     assert "invented-token" not in str(result) + caplog.text
+
+
+async def test_data_that_happens_to_be_another_calls_secret_is_handed_on(
+    call: Call, service: FakeService, trusting: WebhookSettings
+) -> None:
+    remember("7361928")
+    service.will_say(Reply.of({"id": 7361928, "you sent": "invented-token"}, 200))
+    result = await call(headers=HEADERS, secrets=SECRETS, settings=trusting)
+    assert result.outputs is not None
+    assert result.outputs["info"]["response_json"] == {"id": 7361928, "you sent": "[secret]"}

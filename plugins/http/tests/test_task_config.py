@@ -52,8 +52,9 @@ def test_what_is_null_has_its_default() -> None:
     assert WebhookConfig.of({"url": URL, "headers": None, "data": None}) == WebhookConfig(url=URL)
 
 
-def test_what_the_backend_adds_is_left_out() -> None:
-    assert WebhookConfig.of({"url": URL, "secrets": {"a": "b"}, "configs": {}}) == WebhookConfig(url=URL)
+@pytest.mark.parametrize("more", [{"secrets": {"a": "b"}, "configs": {}}, {"dynamic_inputs": {"team": "str"}}])
+def test_what_says_nothing_of_the_call_is_left_out(more: dict[str, Any]) -> None:
+    assert WebhookConfig.of({"url": URL, **more}) == WebhookConfig(url=URL)
 
 
 @pytest.mark.parametrize(

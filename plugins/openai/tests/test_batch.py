@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from connectors import ConnectorError, Context, InvalidRequest, KeyTaken, NotFound, Phase, Unavailable
+from connectors.testing.faults import Fault, FaultProxy, Route
 from connectors_openai import OpenAIBatch, OpenAIBatchConnector, OpenAISettings
 from plugins.openai.tests.conftest import NewContext, batch_task
 from plugins.openai.tests.fake_openai import FakeOpenAI
@@ -292,6 +293,33 @@ async def test_a_file_that_cannot_be_read_now_is_a_fault_that_passes(
     with pytest.raises(ConnectorError) as fault:
         await batch.get(OpenAIBatch(made["id"]), context())
     assert fault.value.retryable
+
+
+async def test_a_key_that_may_read_no_files_does_not_hold_up_the_end(
+    batch: OpenAIBatchConnector, context: NewContext, openai: FakeOpenAI
+) -> None:
+    message = "You have insufficient permissions for this operation. Missing scopes: api.files.read. Check your role."
+    openai.refuse("/files/file-out/content", 401, message=message)
+    made = openai.add_batch(status="completed", output_file_id="file-out")
+    found = await batch.get(OpenAIBatch(made["id"]), context())
+    assert (found.phase, found.outputs) == (Phase.SUCCEEDED, {"result": made})
+    assert found.custom_info is not None
+    assert "no permission: api.files.read" in found.custom_info["left_out"][0]
+
+
+@pytest.mark.parametrize("fault", ["answer", "hang"])
+async def test_a_file_that_cannot_be_read_for_long_holds_up_the_end_no_longer(
+    context: NewContext, openai: FakeOpenAI, fault: Any
+) -> None:
+    made = openai.add_batch(status="completed", output_file_id="file-out", completed_at=int(time.time()) - 660)
+    async with FaultProxy(openai.url) as proxy:
+        proxy.set_fault(Fault(fault, Route("GET", "/v1/files/.*"), status=500))
+        connector = OpenAIBatchConnector(OpenAISettings(f"{proxy.url}/v1"))
+        found = await connector.get(OpenAIBatch(made["id"]), context(seconds=2.0))
+        await connector.aclose()
+    assert (found.phase, found.outputs) == (Phase.SUCCEEDED, {"result": made})
+    assert found.custom_info is not None
+    assert len(found.custom_info["left_out"]) == 1
 
 
 async def test_a_line_that_is_no_json_stays_a_text(

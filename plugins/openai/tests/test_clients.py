@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
+from connectors import Unavailable
 from connectors.http import Egress
-from connectors_openai._clients import Clients, Identity
+from connectors_openai._clients import Clients, Identity, sdk
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +55,20 @@ async def test_the_clients_that_were_used_last_are_kept() -> None:
 
 async def test_an_identity_does_not_show_its_key() -> None:
     assert "sk-secret" not in repr(Identity("sk-secret", "org-a", ""))
+
+
+async def test_a_connection_that_cannot_be_made_is_given_up_long_before_an_answer_is() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]  # there is no TLS to be had
+        clients = Clients(base_url=f"https://127.0.0.1:{port}/v1", connections=1, connect_timeout=0.2)
+        client = await clients.get(Identity("key", "", ""), Egress())
+        with pytest.raises(Unavailable, match="no connection"), sdk().translated("it", timeout=60, is_deadline=False):
+            await client.batches.retrieve("batch_1")
+        await clients.aclose()
 
 
 async def test_closing_what_was_never_used_is_quiet() -> None:

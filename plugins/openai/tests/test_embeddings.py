@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from connectors import InvalidRequest, Phase, Unavailable
+from connectors.testing.contract._heartbeat import Heartbeat
 from connectors_openai import OpenAIEmbeddingsConnector
 from plugins.openai.tests.conftest import NewContext, embeddings_task
 from plugins.openai.tests.fake_openai import FakeOpenAI, vector_of
@@ -125,3 +126,22 @@ async def test_vectors_that_are_none_are_no_answer(
     answer(openai, *vectors)
     with pytest.raises(Unavailable):
         await embeddings.do(embeddings_task(), new_context(inputs={"texts": ["a", "b"]}))
+
+
+async def test_more_numbers_than_an_answer_can_hold_are_not_asked_for(
+    embeddings: OpenAIEmbeddingsConnector, new_context: NewContext, openai: FakeOpenAI
+) -> None:
+    with pytest.raises(InvalidRequest, match="200 vectors of 1536 numbers"):
+        await embeddings.do(embeddings_task(dimensions=1536), new_context(inputs={"texts": ["a"] * 200}))
+    assert openai.calls == []
+
+
+async def test_more_numbers_than_an_answer_can_hold_are_refused_when_they_come_without_a_halt_of_the_loop(
+    embeddings: OpenAIEmbeddingsConnector, new_context: NewContext, openai: FakeOpenAI
+) -> None:
+    vector = base64.b64encode(b"\0\0\x80?" * 1536).decode()
+    answer(openai, *[vector] * 2048)
+    async with Heartbeat() as heart:
+        with pytest.raises(InvalidRequest, match="2048 vectors of 1536 numbers"):
+            await embeddings.do(embeddings_task(), new_context(inputs={"texts": ["a"] * 2048}))
+    assert heart.longest < 1.0

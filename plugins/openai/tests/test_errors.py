@@ -120,6 +120,16 @@ async def test_a_long_message_is_cut(chat: ChatGPTConnector, new_context: NewCon
     assert len((await error_of(chat, new_context)).message) < 2_200
 
 
+async def test_what_a_restricted_key_may_not_do_is_named(
+    chat: ChatGPTConnector, new_context: NewContext, openai: FakeOpenAI
+) -> None:
+    message = "You have insufficient permissions. Missing scopes: model.request, api.model.read. Check your role."
+    openai.refuse(CHAT, 401, message=message)
+    error = await error_of(chat, new_context)
+    assert isinstance(error, PermissionDenied)
+    assert error.message == "the chat: the API key has no permission: model.request, api.model.read"
+
+
 # --- where the key goes
 
 

@@ -30,7 +30,7 @@ def resource(answer: Answer, config: WebhookConfig, interface: Interface) -> Res
     :raises ConnectorError: the status is one of a passing fault, and the request may be sent again.
     """
     response = answer.response
-    text = redact(_text(response))
+    text = redact(_text(response), answer.request.secrets)
     info = {
         "status_code": response.status,
         "method": answer.request.method,

@@ -43,6 +43,8 @@ class WebhookRequest:
     """What the task's ``data`` became, for the output ``info``."""
     secret_headers: frozenset[str]
     """Names, in small letters, of the headers that hold a secret."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """The values of the secrets that it carries."""
     repeatable: bool
     """Whether it may be sent again after an answer that was lost."""
 
@@ -82,6 +84,7 @@ class WebhookRequest:
             secret_headers=frozenset(
                 name.lower() for name, value in config.headers.items() if any(_secret_names((value,)))
             ),
+            secrets=tuple(secrets.values()),
             repeatable=config.idempotent or config.method in _IDEMPOTENT,
         )
 

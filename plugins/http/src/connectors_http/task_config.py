@@ -24,7 +24,8 @@ _THE_CONNECTIONS_OWN: Final = frozenset(
 ) | frozenset(("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"))
 """Headers that say where a request goes and how it is framed (RFC 9110 §7, RFC 9112 §6): not a task's to choose."""
 _OTHER_NAMES: Final = {"timeout_sec": "timeout"}
-_OF_THE_BACKEND: Final = frozenset(("secrets", "configs"))  # Flyte 2's connection
+_NOT_OF_THE_CALL: Final = frozenset(("secrets", "configs", "dynamic_inputs"))
+"""Flyte 2's connection; and the types of the inputs, which the task's interface has too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ class WebhookConfig:
         for key, value in custom.items():
             name = _OTHER_NAMES.get(key, key)
             if name not in known:
-                if key in _OF_THE_BACKEND:
+                if key in _NOT_OF_THE_CALL:
                     continue
                 raise InvalidRequest(f"custom.{key[:80]} is not known; expected {', '.join(sorted(known))}")
             if name in values:

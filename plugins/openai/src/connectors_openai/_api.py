@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Api", "array", "checked_id", "object_of"]
 
 _LIST_LIMIT = 100  # the most that one page may have
+_LARGE = 256 * 1024  # bytes of an answer that is not read on the event loop: as many take some milliseconds
 
 
 class Api:
@@ -122,13 +123,14 @@ class Api:
             timeout=self._request_timeout,
         )
 
-    async def file(self, file_id: str, *, skip: int = 0) -> AsyncGenerator[bytes, None]:
+    async def file(self, file_id: str, *, skip: int = 0, timeout: float = math.inf) -> AsyncGenerator[bytes, None]:
         """A file's bytes, without the first ``skip``, as they arrive. Close what this returns (``aclosing``).
 
+        :param timeout: seconds for all of it.
         :raises NotFound: there is no such file. :raises ConnectorError: as :meth:`_exchange`.
         """
         client = await self._client()
-        timeout, is_deadline = self._bound(math.inf)
+        timeout, is_deadline = self._bound(timeout)
         headers = {"Range": f"bytes={skip}-"} if skip else {}
         with sdk().translated("the file", timeout=timeout, is_deadline=is_deadline):
             async with (
@@ -158,7 +160,15 @@ class Api:
         with sdk().translated(doing, timeout=seconds, is_deadline=is_deadline):
             async with asyncio.timeout(seconds):
                 raw = await send(client, {"Idempotency-Key": key} if key else {})
-        return object_of(_parsed(raw.http_response.content, doing), doing)
+        body = raw.http_response.content
+        answer = _parsed(body, doing) if len(body) < _LARGE else await asyncio.to_thread(_parsed, body, doing)
+        return object_of(answer, doing)
+
+    def half(self) -> float:
+        """Seconds for what must leave time for the rest of the call: half of what is left of it, at most those of an
+        exchange.
+        """
+        return min(self._request_timeout, self._ctx.remaining() / 2)
 
     def _bound(self, timeout: float) -> tuple[float, bool]:
         """Seconds for an exchange, and whether those are all that the call has."""

@@ -39,7 +39,7 @@ async def records(api: Api, batch: Mapping[str, Any], kind: str, *, most: int) -
     if not file_id:
         return None
     body = bytearray()
-    async with aclosing(api.file(checked_id(file_id, "the batch"))) as chunks:
+    async with aclosing(api.file(checked_id(file_id, "the batch"), timeout=api.half())) as chunks:
         async for chunk in chunks:
             body += chunk
             if len(body) > most:

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors import Phase, Resource, TaskLog
 
-__all__ = ["FILES", "IS_OVER", "PHASES", "created", "errors_of", "resource", "state_of"]
+__all__ = ["FILES", "IS_OVER", "PHASES", "completed", "created", "errors_of", "resource", "state_of"]
 
 PHASES: Mapping[str, Phase] = {
     "validating": Phase.RUNNING,
@@ -40,6 +40,11 @@ def state_of(batch: Mapping[str, Any]) -> str:
 def created(batch: Mapping[str, Any]) -> datetime | None:
     """When OpenAI made the batch, by its own clock; None where the batch does not say."""
     return _instant(batch.get("created_at"))
+
+
+def completed(batch: Mapping[str, Any]) -> datetime | None:
+    """When it was completed, by the same clock; None where the batch does not say."""
+    return _instant(batch.get("completed_at"))
 
 
 def errors_of(batch: Mapping[str, Any]) -> list[str]:

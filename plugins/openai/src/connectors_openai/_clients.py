@@ -28,6 +28,7 @@ SECRET_NAMES = ("FLYTE_OPENAI_API_KEY", "openai_api_key")
 
 _MOST_CLIENTS = 64
 _LONGEST_KEY = 4_096  # characters
+_CONNECT_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,11 @@ async def api_key(secrets: Secrets, *, reference: str = "") -> tuple[str, str]:
 class Clients:
     """Those of one connector."""
 
-    def __init__(self, *, base_url: str, connections: int) -> None:
-        """:param base_url: without a slash at its end. :param connections: at once."""
+    def __init__(self, *, base_url: str, connections: int, connect_timeout: float = _CONNECT_TIMEOUT) -> None:
+        """:param base_url: without a slash at its end. :param connections: at once. :param connect_timeout: seconds."""
         self.base_url = base_url
         self._connections = connections
+        self._connect_timeout = connect_timeout
         self._opening = asyncio.Lock()
         self._pool: Pool | None = None
         self._clients: OrderedDict[Identity, AsyncOpenAI] = OrderedDict()
@@ -95,7 +97,10 @@ class Clients:
         return client
 
     def _open(self, egress: Egress) -> Pool:
-        return sdk().Pool(self.base_url, connections=self._connections, egress=egress)  # type: ignore[no-any-return]
+        pool: Pool = sdk().Pool(
+            self.base_url, connections=self._connections, connect_timeout=self._connect_timeout, egress=egress
+        )
+        return pool
 
     async def aclose(self) -> None:
         """Close the connections."""

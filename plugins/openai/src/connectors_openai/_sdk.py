@@ -6,6 +6,7 @@ module that imports the SDK, and the one place where a foreign error becomes our
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,6 @@ from connectors_openai._errors import ContentFiltered, NoSuchRange
 
 __all__ = ["Pool", "translated"]
 
-_CONNECT_TIMEOUT = 10.0  # seconds
 _MOST_BYTES = 64 * 1024 * 1024  # of an answer that is read as a whole
 _LONGEST_MESSAGE = 2_000  # characters of OpenAI's own text
 
@@ -43,13 +43,18 @@ _BY_CODE: Mapping[str, type[ConnectorError]] = {
 }
 """What an error's code means, where that is not what its status means."""
 _NOT_REPEATED = {401: "the API key was not accepted"}  # OpenAI's text shows a part of the key
+_MISSING_SCOPES = re.compile(r"Missing scopes: ([a-z_]+(?:\.[a-z_]+)*(?:, [a-z_]+(?:\.[a-z_]+)*)*)")
+"""What a restricted key may not do is told with a 401, in these words and without a code."""
 
 
 class Pool:
     """Connections to one API, and clients over them."""
 
-    def __init__(self, base_url: str, *, connections: int, egress: Egress) -> None:
-        """:raises FailedPrecondition: the proxy or the certificates cannot be used."""
+    def __init__(self, base_url: str, *, connections: int, connect_timeout: float, egress: Egress) -> None:
+        """:param connect_timeout: seconds for a connection to be made.
+
+        :raises FailedPrecondition: the proxy or the certificates cannot be used.
+        """
         proxy = egress.proxy_for(base_url)
         self._http = httpx2.AsyncClient(
             verify=_verifying(egress, base_url, proxy or ""),
@@ -63,7 +68,11 @@ class Pool:
             event_hooks={"response": [_bounded]},
         )
         self._client = AsyncOpenAI(
-            api_key="none", base_url=base_url, max_retries=0, timeout=None, http_client=self._http
+            api_key="none",
+            base_url=base_url,
+            max_retries=0,
+            timeout=httpx2.Timeout(None, connect=connect_timeout),  # the rest of an exchange is bounded as a whole
+            http_client=self._http,
         )
         # the SDK loads its parts when they are first asked for: here, in a thread, and not on the event loop
         _ = (self._client.chat.completions, self._client.embeddings, self._client.batches, self._client.files)
@@ -97,8 +106,8 @@ def translated(doing: str, *, timeout: float, is_deadline: bool) -> Iterator[Non
         raise _of_status(error, doing) from error
     except (APITimeoutError, TimeoutError, httpx2.TimeoutException) as error:
         cause = error.__cause__
-        if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-            raise Unavailable(f"{doing}: no connection to OpenAI was to be had ({type(cause).__name__})") from error
+        if isinstance(cause, httpx2.ConnectTimeout):
+            raise Unavailable(f"{doing}: no connection to OpenAI could be made in time") from error
         # Where there is time for another try: whether this one was carried out is not known.
         kind = DeadlineExceeded if is_deadline else Unavailable
         raise kind(f"{doing}: no answer from OpenAI within {timeout:.3g} s") from error
@@ -115,6 +124,9 @@ def _of_status(error: APIStatusError, doing: str) -> ConnectorError:
         return Unavailable(f"{doing}: OpenAI answered HTTP {status}, which is neither an answer nor an error")
     if status == 416:
         return NoSuchRange(f"{doing}: nothing is there")
+    lacks = _MISSING_SCOPES.search(_message(error)) if status == 401 else None
+    if lacks:
+        return PermissionDenied(f"{doing}: the API key has no permission: {lacks[1][:200]}")
     text = f"{doing}: {_NOT_REPEATED.get(status) or _message(error)}"
     code = error.code or (error.type if error.type in _BY_CODE else None)
     if code and code not in text and status not in _NOT_REPEATED:

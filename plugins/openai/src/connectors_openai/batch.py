@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from connectors import (
     AsyncConnectorBase,
     Conflict,
+    ConnectorError,
     Context,
     FailedPrecondition,
     InvalidRequest,
@@ -27,7 +28,7 @@ from connectors import (
 from connectors_openai._api import Api, checked_id
 from connectors_openai._batch_files import log_page, records
 from connectors_openai._batch_request import KEY, BatchRequest
-from connectors_openai._batch_states import FILES, IS_OVER, PHASES, created, resource, state_of
+from connectors_openai._batch_states import FILES, IS_OVER, PHASES, completed, created, resource, state_of
 from connectors_openai._clients import SECRET_NAMES
 from connectors_openai._connecting import Connecting, organization_of
 from connectors_openai._parameters import is_identifier
@@ -38,6 +39,8 @@ __all__ = ["OpenAIBatch", "OpenAIBatchConnector"]
 
 _FOR_GOOD = (NotFound, PermissionDenied, InvalidRequest, FailedPrecondition, Conflict)
 """What no further poll would change about a file that cannot be read."""
+_FILES_WITHIN = timedelta(minutes=10)
+"""After a batch's end, for its files to be read; then it ends without their records, as it would never end else."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,9 @@ class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
             return ""
         try:
             found = await records(api, batch, kind, most=most)
-        except _FOR_GOOD as error:
+        except ConnectorError as error:
+            if not isinstance(error, _FOR_GOOD) and not _is_long_over(batch):
+                raise
             return f"the records of the {kind} file: {error.message}"
         if found is None:
             return f"the records of the {kind} file: it is larger than {most} bytes"
@@ -195,3 +200,8 @@ class OpenAIBatchConnector(AsyncConnectorBase[OpenAIBatch]):
         if urlsplit(self._connecting.base_url).hostname != urlsplit(DEFAULT_BASE_URL).hostname:
             return None
         return TaskLog(uri=f"https://platform.openai.com/batches/{job.batch_id}", name="OpenAI Batch")
+
+
+def _is_long_over(batch: Any) -> bool:
+    ended = completed(batch)
+    return ended is not None and datetime.now(UTC) - ended > _FILES_WITHIN

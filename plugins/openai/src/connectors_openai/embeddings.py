@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import math
@@ -21,6 +22,8 @@ from connectors_openai.settings import OpenAISettings
 __all__ = ["OpenAIEmbeddingsConnector"]
 
 _DOING = "the embeddings"
+_MOST_NUMBERS = 275_000
+"""Of one answer: the backend takes messages of 4 MiB, in which each number is a literal of 15 bytes."""
 _MOST_TEXTS = 2_048  # https://developers.openai.com/api/reference/resources/embeddings/methods/create
 
 
@@ -61,10 +64,13 @@ class OpenAIEmbeddingsConnector(SyncConnectorBase):
         if body.setdefault("encoding_format", "base64") not in {"base64", "float"}:
             raise InvalidRequest("the task's custom.config.encoding_format must be 'float' or 'base64'")
         texts = _texts(ctx)
+        if isinstance(body.get("dimensions"), int):
+            _check_size(len(texts), body["dimensions"])
         api, _ = await self._connecting.api(ctx, **organization_of(task.custom))
         answer = await api.embeddings({**body, "input": texts}, timeout=parameters.timeout)
-        vectors = _vectors(answer, len(texts))
         usage = usage_of(answer, ctx)
+        vectors = await asyncio.to_thread(_vectors, answer, len(texts))  # up to some millions of numbers
+        _check_size(len(vectors), len(vectors[0]))
         info: dict[str, Any] = {"model": str(answer.get("model"))[:200], "dimensions": len(vectors[0])}
         if usage:
             info["usage"] = usage
@@ -89,6 +95,15 @@ def _texts(ctx: Context) -> list[str]:
         if not isinstance(text, str) or not text:
             raise InvalidRequest(f"the input's text {index} is empty, or no text")
     return texts
+
+
+def _check_size(vectors: int, dimensions: int) -> None:
+    """:raises InvalidRequest: they would not fit into an answer."""
+    if vectors * dimensions > _MOST_NUMBERS:
+        raise InvalidRequest(
+            f"{vectors} vectors of {dimensions} numbers are more than the {_MOST_NUMBERS} numbers that an answer can "
+            "hold: ask for fewer dimensions, or for fewer texts at a time"
+        )
 
 
 def _vectors(answer: Mapping[str, Any], count: int) -> list[list[float]]:

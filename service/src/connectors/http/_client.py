@@ -37,7 +37,7 @@ class HttpResponse:
         """
         try:
             return jsonlib.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Unavailable(f"the platform answered HTTP {self.status} with a body that is not JSON") from error
 
     def text(self) -> str:
