@@ -34,8 +34,14 @@ async def test_the_shortest_config_has_the_location_that_flytes_own_connector_mu
 
 
 async def test_a_config_becomes_the_job_that_it_describes(query: Query, new_context: NewContext) -> None:
-    config = BigQueryConfig(project="p", query_job_config={"priority": "BATCH", "maxSlots": "5"}, labels={"team": "a"})
+    config = BigQueryConfig(
+        project="p",
+        query_job_config={"priority": "BATCH", "maxSlots": "5"},
+        labels={"team": "a"},
+        google_application_credentials="team-key",
+    )
     request = JobRequest.of(replace(query("SELECT 1"), custom=config.to_custom()), new_context())
-    assert (request.project, request.location, request.configuration["maxSlots"]) == ("p", None, "5")
+    assert (request.project, request.location, request.secret_name) == ("p", None, "team-key")
+    assert request.configuration["maxSlots"] == "5"
     assert request.configuration["query"]["priority"] == "BATCH"
     assert request.configuration["labels"]["team"] == "a"

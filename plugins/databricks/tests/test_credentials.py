@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,7 +23,7 @@ from connectors import (
     Unavailable,
 )
 from connectors.http import Egress
-from connectors.secrets import Asked, RequestSecrets, Secret
+from connectors.secrets import Asked, FileSecrets, RequestSecrets, Secret, SecretRules, SecretScope
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
 from plugins.databricks.tests.conftest import NewContext, Task
 from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks, Fault
@@ -62,6 +62,17 @@ class Clock:
 
 def bearer(databricks: FakeDatabricks, operation: str = "submit") -> str:
     return databricks.last(operation).headers["Authorization"].removeprefix("Bearer ")
+
+
+def in_and_out_of_a_project(
+    new_context: NewContext, folder: Path, protocol: Literal["flyte1", "flyte2"], table: Mapping[str, str]
+) -> tuple[Context, Context]:
+    """The contexts of a create in the project ``sales``, and of a get, which names no project."""
+    create, get = new_context(protocol=protocol), new_context(protocol=protocol, metadata=None)
+    rules = SecretRules(by_project={"sales": table})
+    create.secrets = Secrets([FileSecrets(folder)], rules=rules, scope=SecretScope(project="sales"))
+    get.secrets = Secrets([FileSecrets(folder)], rules=rules)
+    return create, get
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +132,70 @@ async def test_in_flyte_2_the_requests_token_wins_and_in_flyte_1_the_namespaces(
     assert set(vars(DatabricksRun.decode(job.encode())).values()) == {databricks.place, job.run_id, None}
     await connector.create(task(), new_context(secrets=brought, sources=[there], protocol="flyte1"))
     assert bearer(databricks) == "of-the-namespace"
+
+
+async def test_flyte_2s_token_of_the_namespace_is_found_again(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    secrets = {"ns/databricks_token/token": "of-the-namespace"}
+    there = Namespaces(secrets, workflows="ns")
+    job = await connector.create(task(), new_context(secrets={}, sources=[there], protocol="flyte2"))
+    polled = DatabricksRun.decode(job.encode())
+    await connector.get(polled, new_context(secrets={}, sources=[Namespaces(secrets)], protocol="flyte2"))
+    assert bearer(databricks, "get") == "of-the-namespace"
+
+
+@pytest.mark.parametrize(
+    ("own", "custom", "protocol"),
+    [
+        ("databricks-token", {}, "flyte1"),
+        ("databricks_token", {}, "flyte2"),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", {}, "flyte1"),
+        ("team-token", {"databricksTokenSecret": "team-token"}, "flyte1"),
+        ("team-token", {"secrets": {"databricks_token": "team-token"}}, "flyte2"),
+    ],
+)
+async def test_a_projects_token_is_found_by_calls_that_do_not_name_the_project(
+    connector: DatabricksConnector,
+    databricks: FakeDatabricks,
+    task: Task,
+    new_context: NewContext,
+    tmp_path: Path,
+    *,
+    own: str,
+    custom: dict[str, Any],
+    protocol: Literal["flyte1", "flyte2"],
+) -> None:
+    (tmp_path / "sales-databricks").write_text("of-the-team")
+    (tmp_path / own).write_text("of-the-server")
+    create, get = in_and_out_of_a_project(new_context, tmp_path, protocol, {own: "sales-databricks"})
+    polled = DatabricksRun.decode((await connector.create(task(**custom), create)).encode())
+    assert bearer(databricks) == "of-the-team"
+    await connector.get(polled, get)
+    assert bearer(databricks, "get") == "of-the-team"
+
+
+async def test_what_a_task_of_flyte_2_calls_its_token_is_found_by_every_call(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, tmp_path: Path
+) -> None:
+    (tmp_path / "team-token").write_text("of-the-team")
+    ctx = new_context(secrets={}, sources=[FileSecrets(tmp_path)], protocol="flyte2")
+    job = await connector.create(task(secrets={"databricks_token": "team-token"}), ctx)
+    assert (job.auth_type, job.oauth_secret_name) == ("secret", "team-token")
+    await connector.get(DatabricksRun.decode(job.encode()), ctx)
+    assert bearer(databricks, "get") == "of-the-team"
+
+
+@pytest.mark.parametrize("name", [None, "NOT_ON_THE_LIST", "no/name/of/a/secret", "databricks-oauth"])
+async def test_the_token_that_flyte_2_sends_is_taken_whatever_the_task_calls_it(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, name: str | None
+) -> None:
+    ctx = new_context(protocol="flyte2")
+    brought = RequestSecrets({"databricks_token": "of-the-request"})
+    ctx.secrets = Secrets([brought], rules=SecretRules(DatabricksConnector.secret_names))
+    job = await connector.create(task(secrets={"databricks_token": name}), ctx)
+    assert bearer(databricks) == "of-the-request"
+    assert job == DatabricksRun(databricks.place, job.run_id)
 
 
 async def test_where_there_is_no_token_the_error_names_the_secrets(
@@ -224,6 +299,19 @@ async def test_a_task_may_choose_oauth_and_the_meta_keeps_it(
     )
     await connector.get(job, new_context(sources=[Namespaces(secrets)]))
     assert databricks.count("token") == 1
+
+
+async def test_a_projects_client_is_found_by_calls_that_do_not_name_the_project(
+    machine: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext, tmp_path: Path
+) -> None:
+    (tmp_path / "sales-client").write_text(CLIENT_ID)
+    (tmp_path / "sales-client-secret").write_text(CLIENT_SECRET)
+    table = {"databricks_client_id": "sales-client", "databricks_client_secret": "sales-client-secret"}
+    create, get = in_and_out_of_a_project(new_context, tmp_path, "flyte1", table)
+    job = await machine.create(task(), create)
+    assert CLIENT_SECRET.encode() not in job.encode()
+    await machine.get(DatabricksRun.decode(job.encode()), get)
+    assert bearer(databricks, "get") == "granted-access-token-0001"
 
 
 async def test_a_secret_without_entries_is_the_clients_secret(

@@ -94,6 +94,7 @@ def test_a_tasks_config_has_the_keys_that_the_sdks_send() -> None:
         notebook_path="/a",
         notebook_base_parameters={"day": "1"},
         databricks_token_secret="team-token",
+        databricks_token="token-of-flyte-2",
     )
     assert config.to_custom() == {
         "databricksConf": {"existing_cluster_id": "c"},
@@ -102,4 +103,5 @@ def test_a_tasks_config_has_the_keys_that_the_sdks_send() -> None:
         "notebookPath": "/a",
         "notebookBaseParameters": {"day": "1"},
         "databricksTokenSecret": "team-token",
+        "secrets": {"databricks_token": "token-of-flyte-2"},
     }

@@ -34,6 +34,9 @@ class BigQueryConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Up to 63: of the 64 that a job has, the connector takes one."""
 
+    google_application_credentials: str = ""
+    """The name of the secret with a service account's key; "": its own name."""
+
     def to_custom(self) -> dict[str, Any]:
         """The task's ``custom``. It always has a ``Location``, which Flyte's own connector must find."""
         custom: dict[str, Any] = {**self.query_job_config, "ProjectID": self.project, "Location": self.location or None}
@@ -41,4 +44,6 @@ class BigQueryConfig:
             custom["Domain"] = self.domain
         if self.labels:
             custom["labels"] = dict(self.labels)
+        if self.google_application_credentials:
+            custom["secrets"] = {"google_application_credentials": self.google_application_credentials}
         return custom

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from connectors import Context, FailedPrecondition, InvalidRequest, PermissionDenied
 from connectors.secrets import remember
-from connectors_databricks._custom import text
+from connectors_databricks._custom import mapping, text
 from connectors_databricks._sdk import is_configured
 from connectors_databricks._signing import Credentials
 from connectors_databricks._workspaces import Workspace
@@ -64,6 +64,8 @@ class SignIn:
     """A secret's name."""
     place: str = ""
     """Where the secret was found: Kubernetes' namespace, or another reference."""
+    alias: str = ""
+    """What a task of Flyte 2 calls its token, which the request has by the token's own name, if at all."""
 
     @classmethod
     def of_task(cls, custom: Mapping[str, Any], settings: DatabricksSettings) -> SignIn:
@@ -87,6 +89,7 @@ class SignIn:
             kind,
             client_id=text(custom, "databricksClientId"),
             secret=text(custom, "databricksOauthSecret") if kind == _M2M else "",
+            alias=text(mapping(custom, "secrets"), REQUEST_SECRET),
         )
 
     @classmethod
@@ -135,7 +138,7 @@ async def credentials_of(
         remember(last_resort)
         return Credentials(workspace.url, token=last_resort), wanted
     if kind == "pat" or (is_bare and not is_configured()):
-        names = ", ".join(repr(name) for name in (wanted.secret, *_token_names(ctx)) if name)
+        names = ", ".join(repr(name) for name in (wanted.secret, wanted.alias, *_token_names(ctx)) if name)
         raise FailedPrecondition(f"there is no Databricks token: none of the secrets {names} was found")
     return await _deployments(kind if not is_bare else "", ctx, workspace, settings), wanted
 
@@ -153,21 +156,24 @@ def _token_names(ctx: Context) -> tuple[str, ...]:
 
 
 async def _token(wanted: SignIn, ctx: Context) -> tuple[str, SignIn] | None:
-    names = dict.fromkeys(name for name in (wanted.secret, *_token_names(ctx)) if name)
+    names = dict.fromkeys(name for name in (wanted.secret, wanted.alias, *_token_names(ctx)) if name)
     for name in names:
         is_referred = bool(wanted.place) and name == (wanted.secret or TOKEN_SECRET)
         try:
             found = await _find(ctx, name, "token", wanted.place if is_referred else "")
-        except (FailedPrecondition, PermissionDenied):
-            if wanted.kind != "pat":
+        except (FailedPrecondition, InvalidRequest, PermissionDenied):
+            # A name of the workflow author's is one that this server need not know. And a meta of the reference
+            # service names its namespace always: this server need not read secrets there.
+            if wanted.kind != "pat" and name != wanted.alias:
                 raise
-            # A meta of the reference service names its namespace always: this server need not read secrets there.
             found = None
         if found is not None:
             value, place = found
-            if wanted.kind == _NAMED_TOKEN and name == wanted.secret:
-                return value, replace(wanted, place=place)
-            return value, SignIn(place=place) if name == TOKEN_SECRET else SignIn()
+            if name == TOKEN_SECRET and name != wanted.secret:
+                return value, SignIn(place=place)
+            if place or name in {wanted.secret, wanted.alias}:
+                return value, SignIn(_NAMED_TOKEN, secret=name, place=place)
+            return value, SignIn()
     return None
 
 
@@ -175,24 +181,30 @@ async def _machine(
     wanted: SignIn, ctx: Context, workspace: Workspace, settings: DatabricksSettings
 ) -> tuple[Credentials, SignIn]:
     """OAuth for machines: https://docs.databricks.com/dev-tools/auth/oauth-m2m."""
-    name = wanted.secret or OAUTH_SECRET
-    secret = await _find(ctx, name, "client_secret", wanted.place)
-    client_id: str | None = None
-    place = ""
-    if secret is not None:
-        place = secret[1]
+    first = wanted.secret or OAUTH_SECRET
+    name, secret, client_id = first, None, None
+    for name in dict.fromkeys((first, _CLIENT_SECRET)):
+        place = wanted.place if name == first else ""
+        secret = await _find(ctx, name, "" if name == _CLIENT_SECRET else "client_secret", place)
+        if secret is not None:
+            break
+    if secret is not None and name != _CLIENT_SECRET:
         its_id = await _find(ctx, name, "client_id", wanted.place)
         # A source without entries gives its one value for either: that is the client secret.
         client_id = its_id[0] if its_id is not None and its_id[0] != secret[0] else None
-    value = secret[0] if secret is not None else await ctx.secrets.find(_CLIENT_SECRET)
     client_id = client_id or wanted.client_id or await ctx.secrets.find(_CLIENT_ID) or settings.client_id
-    if not value or not client_id:
-        missing = "client_secret" if not value else "client_id"
+    if secret is None or not client_id:
+        missing = "client_secret" if secret is None else "client_id"
         raise FailedPrecondition(
-            f"oauth_m2m needs a {missing}: in the secret {name!r} under this key, or in 'databricks_{missing}'"
+            f"oauth_m2m needs a {missing}: in the secret {first!r} under this key, or in 'databricks_{missing}'"
         )
-    attributes = {"auth_type": _M2M, "client_id": client_id, "client_secret": value}
-    return Credentials(workspace.url, attributes=attributes), replace(wanted, place=place)
+    value, place = secret
+    credentials = Credentials(
+        workspace.url, attributes={"auth_type": _M2M, "client_id": client_id, "client_secret": value}
+    )
+    if name == _CLIENT_SECRET:  # where it has a place, it is a project's own, and so is the client's id
+        return credentials, SignIn(_M2M, client_id, name, place) if place else wanted
+    return credentials, replace(wanted, place=place)
 
 
 def _federated(wanted: SignIn, workspace: Workspace, settings: DatabricksSettings) -> Credentials:

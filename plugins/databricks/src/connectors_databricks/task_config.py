@@ -34,7 +34,10 @@ class DatabricksConfig:
     notebook_base_parameters: Mapping[str, str] = field(default_factory=dict)
 
     databricks_token_secret: str = ""
-    """The name of the secret with the token."""
+    """The name of the secret with the token; of Flyte 1."""
+
+    databricks_token: str = ""
+    """The same of Flyte 2, which sends the secret's value where it knows the name."""
 
     databricks_auth_type: str = ""
     """``pat``, ``oauth_m2m`` or ``oidc_federation``; "": the deployment's."""
@@ -62,5 +65,6 @@ class DatabricksConfig:
             "databricksClientId": self.databricks_client_id,
             "databricksOauthSecret": self.databricks_oauth_secret,
             "databricksServiceCredentialProvider": self.databricks_service_credential_provider,
+            "secrets": {"databricks_token": self.databricks_token} if self.databricks_token else {},
         }
         return {name: value for name, value in values.items() if value}
