@@ -6,6 +6,7 @@ the table that the job wrote.
 
 from connectors_bigquery.connector import BigQueryConnector, BigQueryJob
 from connectors_bigquery.settings import BigQuerySettings
+from connectors_bigquery.task import BigQueryTask
 from connectors_bigquery.task_config import BigQueryConfig
 
-__all__ = ["BigQueryConfig", "BigQueryConnector", "BigQueryJob", "BigQuerySettings"]
+__all__ = ["BigQueryConfig", "BigQueryConnector", "BigQueryJob", "BigQuerySettings", "BigQueryTask"]

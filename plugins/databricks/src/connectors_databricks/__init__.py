@@ -6,6 +6,7 @@ outputs are what its own code writes.
 
 from connectors_databricks.connector import DatabricksConnector, DatabricksRun, SparkConnector, connectors
 from connectors_databricks.settings import DatabricksSettings
+from connectors_databricks.task import DatabricksTask
 from connectors_databricks.task_config import DatabricksConfig
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DatabricksConnector",
     "DatabricksRun",
     "DatabricksSettings",
+    "DatabricksTask",
     "SparkConnector",
     "connectors",
 ]

@@ -6,6 +6,7 @@ It keeps no job: a call answers at once.
 
 from connectors_http.connector import WebhookConnector
 from connectors_http.settings import WebhookSettings
+from connectors_http.task import WebhookTask
 from connectors_http.task_config import WebhookConfig
 
-__all__ = ["WebhookConfig", "WebhookConnector", "WebhookSettings"]
+__all__ = ["WebhookConfig", "WebhookConnector", "WebhookSettings", "WebhookTask"]

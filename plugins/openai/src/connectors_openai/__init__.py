@@ -9,14 +9,17 @@ from connectors_openai.batch import OpenAIBatch, OpenAIBatchConnector
 from connectors_openai.chat import ChatGPTConnector
 from connectors_openai.embeddings import OpenAIEmbeddingsConnector
 from connectors_openai.settings import OpenAISettings
+from connectors_openai.task import ChatGPTTask, OpenAIBatchTask
 from connectors_openai.task_config import ChatGPTConfig, OpenAIBatchConfig, OpenAIEmbeddingsConfig
 
 __all__ = [
     "ChatGPTConfig",
     "ChatGPTConnector",
+    "ChatGPTTask",
     "OpenAIBatch",
     "OpenAIBatchConfig",
     "OpenAIBatchConnector",
+    "OpenAIBatchTask",
     "OpenAIEmbeddingsConfig",
     "OpenAIEmbeddingsConnector",
     "OpenAISettings",

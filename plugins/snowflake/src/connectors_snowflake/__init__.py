@@ -6,6 +6,7 @@ address of the statement's result.
 
 from connectors_snowflake.connector import SnowflakeConnector, SnowflakeJob
 from connectors_snowflake.settings import SnowflakeSettings
+from connectors_snowflake.task import SnowflakeTask
 from connectors_snowflake.task_config import SnowflakeConfig
 
-__all__ = ["SnowflakeConfig", "SnowflakeConnector", "SnowflakeJob", "SnowflakeSettings"]
+__all__ = ["SnowflakeConfig", "SnowflakeConnector", "SnowflakeJob", "SnowflakeSettings", "SnowflakeTask"]

@@ -18,7 +18,14 @@ from connectors._proto.flyteidl import core
 from connectors.errors import InvalidRequest
 from connectors.models import Interface, LiteralType, TaskTemplate
 
-__all__ = ["inputs_file", "read_inputs_file", "read_outputs_file", "read_template_file", "sent_template"]
+__all__ = [
+    "inputs_file",
+    "outputs_file",
+    "read_inputs_file",
+    "read_outputs_file",
+    "read_template_file",
+    "sent_template",
+]
 
 
 def sent_template(template: TaskTemplate) -> TaskTemplate:
@@ -56,6 +63,14 @@ def inputs_file(values: Mapping[str, Any], interface: Interface) -> bytes:
     given = {name: values.get(name) for name in declared} if declared else values
     try:
         return serialise(literal_map(given, declared, role="input"))
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+
+
+def outputs_file(values: Mapping[str, Any], interface: Interface) -> bytes:
+    """The outputs as ``outputs.pb`` holds them. :raises InvalidRequest: one is not of its declared type."""
+    try:
+        return serialise(literal_map(values, interface.outputs))
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
 

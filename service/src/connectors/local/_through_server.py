@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Literal, Self
 
 from connectors.client import CallFailed, ConnectorClient
 from connectors.errors import (
@@ -52,6 +52,17 @@ class ThroughServer:
         self._client = client
         self._secrets = secrets
         self._kinds: dict[TaskCategory, Literal["async", "sync"]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, addresses: str | Iterable[str], **options: Any) -> AsyncIterator[Self]:
+        """With a client of its own, for as long as it is entered.
+
+        :param addresses: ``host:port``, one or several.
+        :param options: those of :class:`connectors.client.ConnectorClient`.
+        """
+        async with ConnectorClient(addresses, **options) as client:
+            yield cls(client)
 
     async def kind(self, category: TaskCategory) -> Literal["async", "sync"]:
         """As the server lists it; over Flyte 2 every connector has jobs. :raises NotFound: it is not listed."""

@@ -1,0 +1,80 @@
+"""The mixin that makes a task class run by connectors."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from connectors.local import _flyte
+from connectors.local._calls import Calls
+from connectors.local._options import RunOptions, progress_on_terminal
+from connectors.local._outcome import Outcome, TaskFailed, TaskTimedOut
+from connectors.local._run import run_task
+from connectors.local._script import in_thread
+from connectors.models import TaskTemplate
+
+__all__ = ["AsyncConnectorExecutorMixin"]
+
+
+class AsyncConnectorExecutorMixin:
+    """A task class that derives from this is run by its connector, in this process or through a server: as the backends
+    would run it, and with the engine that a server has. It serves async and sync connectors alike.
+
+    :class:`connectors.local.ConnectorTask` has it. So may a task class of flytekit's, in whose bases it comes first:
+    ``class LocalQuery(AsyncConnectorExecutorMixin, BigQueryTask)``. The task is serialised by flytekit's own code, and
+    a workflow that is run locally runs it with this mixin.
+    """
+
+    local_run: RunOptions = RunOptions()
+    """How its runs go: of the class, or of the task."""
+
+    def connector_task(self) -> TaskTemplate:
+        """The task as the backend would send it."""
+        return _flyte.template_of(self)
+
+    async def run(self, /, **inputs: Any) -> Any:
+        """Run it, and return its output: the value of a single one, several by name, None where there are none.
+
+        :raises TaskTimedOut: it took longer than its options allow. :raises TaskFailed: it did not succeed.
+        :raises ConnectorError: it could not be started, or asked for.
+        """
+        return (await self._succeeded(inputs)).value
+
+    async def outcome(self, /, **inputs: Any) -> Outcome:
+        """Run it, and tell how it ended, whether it succeeded or not. :raises ConnectorError: as :meth:`run`."""
+        options = self.local_run
+        prefix = options.output_prefix
+        name = f"local-{uuid.uuid4().hex[:12]}"
+        async with self._calls(options) as via:
+            return await run_task(
+                self.connector_task(),
+                _flyte.native_inputs(self, inputs),
+                via=via,
+                output_prefix=None if prefix is None else f"{prefix.rstrip('/')}/{name}",
+                timeout=options.timeout,
+                poll_interval=options.poll_interval,
+                end_within=options.end_within,
+                on_progress=options.on_progress or progress_on_terminal(),
+                run_name=name,
+            )
+
+    def execute(self, /, **inputs: Any) -> Any:
+        """What flytekit calls to run a task locally: returns its outputs as flytekit's literal map."""
+        outcome = in_thread(lambda: self._succeeded(inputs))
+        return _flyte.literal_map(self, outcome.outputs) if _flyte.is_flytekit(self) else outcome.value
+
+    async def _succeeded(self, inputs: Mapping[str, Any]) -> Outcome:
+        outcome = await self.outcome(**inputs)
+        if not outcome.succeeded:
+            raise TaskTimedOut(outcome) if outcome.timed_out else TaskFailed(outcome)
+        return outcome
+
+    @staticmethod
+    def _calls(options: RunOptions) -> AbstractAsyncContextManager[Calls]:
+        if options.via is not None:
+            return options.via()
+        from connectors.local._in_process import InProcess  # noqa: PLC0415 - see the package's docstring
+
+        return InProcess()
