@@ -1,4 +1,4 @@
-"""The command ``connectors``: serve, list, check; and jobs, which has a module of its own.
+"""The command ``connectors``: serve, list, check; and jobs and new, which have modules of their own.
 
 What a command needs is imported when it runs: ``connectors --help`` waits for none of it. The flags of the commands
 are the settings, one by one: their names and texts are written down there and nowhere else.
@@ -14,6 +14,7 @@ import typer
 
 from connectors._ledger.commands import jobs
 from connectors._ledger.ledger import LedgerError
+from connectors._new.command import new
 from connectors._settings import SettingsError, load
 from connectors._settings.flags import with_settings
 
@@ -188,3 +189,4 @@ app.command("serve")(with_settings(_serve))
 app.command("list")(with_settings(_list, only=_ABOUT_PLUGINS))
 app.command("check")(with_settings(_check))
 app.add_typer(jobs)
+app.command("new")(new)

@@ -1,0 +1,7 @@
+"""The Acme connector: it carries a task out as one call of Acme's."""
+
+from connectors_acme.connector import AcmeConnector
+from connectors_acme.settings import AcmeSettings
+from connectors_acme.task_config import AcmeConfig
+
+__all__ = ["AcmeConfig", "AcmeConnector", "AcmeSettings"]

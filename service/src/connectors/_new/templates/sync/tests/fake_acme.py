@@ -1,0 +1,71 @@
+"""Acme, as far as the connector knows it: a real HTTP server of this machine.
+
+``python -m tests.fake_acme`` serves it on port 8700, for trying the plugin out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+__all__ = ["FakeAcme"]
+
+
+class FakeAcme:
+    """Use it as an asynchronous context. The operation ``fail`` is refused; the result of any other is what came."""
+
+    def __init__(self, *, port: int = 0, token: str = "an-invented-token") -> None:
+        """:param port: 0 takes a free one. :param token: what callers must send."""
+        self.token = token
+        self.results: dict[str, Any] = {}
+        """By idempotency key."""
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is served, once it is."""
+        return f"http://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/v1/calls", self._call)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _call(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
+            return _refused(401, "the token is not the one that is needed")
+        body, key = await request.json(), request.headers.get("Idempotency-Key", "")
+        if body["operation"] == "fail":
+            return _refused(400, "it was told to fail")
+        return web.json_response({"result": self.results.setdefault(key, body)})
+
+
+def _refused(status: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=status)
+
+
+async def _serve() -> None:
+    async with FakeAcme(port=8700) as fake:
+        print(f"listening on {fake.url}; the token is {fake.token}", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(_serve())
+    except KeyboardInterrupt:
+        pass
