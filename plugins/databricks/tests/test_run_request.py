@@ -282,6 +282,10 @@ async def test_the_tasks_custom_is_left_as_it_was(task: Task, new_context: NewCo
         ({"tasks": [{"task_key": "a"}]}, "not where to run"),
         ({"existing_cluster_id": "c", "python_file": 3}, "python_file must be a path"),
         ({"new_cluster": {"custom_tags": ["a"]}}, "custom_tags must map"),
+        ({"new_cluster": {"spark_env_vars": ["a"]}}, "spark_env_vars must map"),
+        ({"environments": [{"environment_key": "default", "spec": ["a"]}]}, "spec must map"),
+        ({"environments": [{"environment_key": "default", "spec": {"environment_vars": "a"}}]}, "vars must map"),
+        ({"new_cluster": {}, "job_clusters": 3}, "job_clusters must be a list"),
     ],
 )
 async def test_a_conf_that_cannot_run_is_refused(body: Any, conf: dict[str, Any], reason: str) -> None:

@@ -20,7 +20,7 @@ def with_cluster(
     """A ``new_cluster`` with the task's image, Spark configuration and environment variables where it has none of its
     own; a variable of the task's wins over one of the cluster's.
 
-    :raises InvalidRequest: it is no object.
+    :raises InvalidRequest: it is no object, or its variables are none.
     """
     if not isinstance(cluster, Mapping):
         raise InvalidRequest("the task's databricksConf.new_cluster must be an object")
@@ -29,7 +29,8 @@ def with_cluster(
         filled["docker_image"] = {"url": image}
     if not filled.get("spark_conf"):
         filled["spark_conf"] = dict(spark_conf)
-    filled["spark_env_vars"] = {**(filled.get("spark_env_vars") or {}), **variables}
+    own = _object(filled.get("spark_env_vars"), "new_cluster.spark_env_vars")
+    filled["spark_env_vars"] = {**own, **variables}
     return filled
 
 
@@ -48,25 +49,37 @@ def with_environment(key: Any, environments: Any, *, variables: Mapping[str, str
         found.append({"environment_key": chosen, "spec": {"client": _CLIENT}})
     for item in found:
         if item.get("environment_key") == chosen:
-            spec = dict(item.get("spec") or {})
-            item["spec"] = {**spec, "environment_vars": {**(spec.get("environment_vars") or {}), **variables}}
+            spec = _object(item.get("spec"), "environments.spec")
+            own = _object(spec.get("environment_vars"), "environments.spec.environment_vars")
+            item["spec"] = {**spec, "environment_vars": {**own, **variables}}
     return chosen, found
 
 
 def tag_clusters(run: Mapping[str, Any], tags: Mapping[str, str]) -> None:
     """Write the tags on every cluster that the run makes, as far as there is room, and no tag of the task's has the
     name.
+
+    :raises InvalidRequest: the clusters, or the tags of one, are of another kind than expected.
     """
-    holders = [*run["tasks"], *(run.get("job_clusters") or [])]
+    shared = run.get("job_clusters") or []
+    if not isinstance(shared, list):
+        raise InvalidRequest("the task's databricksConf.job_clusters must be a list of objects")
+    holders = [*run["tasks"], *shared]
     for holder in holders:
         cluster = holder.get("new_cluster") if isinstance(holder, Mapping) else None
         if not isinstance(cluster, dict):
             continue
-        own = cluster.get("custom_tags") or {}
-        if not isinstance(own, Mapping):
-            raise InvalidRequest("the task's new_cluster.custom_tags must map names to values")
-        merged = dict(own)
+        merged = dict(_object(cluster.get("custom_tags"), "new_cluster.custom_tags"))
         for name, value in tags.items():
             if value and len(merged) < _MOST_TAGS:
                 merged.setdefault(name, value)
         cluster["custom_tags"] = merged
+
+
+def _object(value: Any, name: str) -> Mapping[str, Any]:
+    """An object of the conf's; empty where it is not there."""
+    if not value:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidRequest(f"the task's databricksConf.{name} must map names to values")
+    return value
