@@ -15,15 +15,19 @@ import typer
 from connectors._ledger.commands import jobs
 from connectors._ledger.ledger import LedgerError
 from connectors._new.command import new
+from connectors._run.breaking_off import BrokenOff
+from connectors._run.commands import add_commands
+from connectors._run.mistakes import Mistake
 from connectors._settings import SettingsError, load
 from connectors._settings.flags import with_settings
+from connectors.errors import ConnectorError
 
 if TYPE_CHECKING:
     from connectors._registry import Registered, Registry
 
 __all__ = ["main"]
 
-_FAILED, _BAD_SETTINGS, _INTERRUPTED = 1, 2, 130
+_FAILED, _BAD_SETTINGS, _REFUSED, _INTERRUPTED = 1, 2, 3, 130
 _ABOUT_PLUGINS = frozenset({"config", "allow_plugins", "deny_plugins", "allow_task_types", "deny_task_types"})
 
 app = typer.Typer(
@@ -46,6 +50,14 @@ def main() -> None:
     except LedgerError as error:
         _print_errors(str(error))
         sys.exit(_FAILED)
+    except Mistake as mistake:
+        _print_errors(str(mistake))
+        sys.exit(_BAD_SETTINGS)
+    except ConnectorError as error:
+        _print_errors(error.message)
+        sys.exit(_REFUSED)
+    except BrokenOff as signal:
+        sys.exit(signal.code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
 
@@ -188,5 +200,6 @@ def _row(found: Registered) -> tuple[str, ...]:
 app.command("serve")(with_settings(_serve))
 app.command("list")(with_settings(_list, only=_ABOUT_PLUGINS))
 app.command("check")(with_settings(_check))
+add_commands(app)
 app.add_typer(jobs)
 app.command("new")(new)
