@@ -8,7 +8,7 @@ from typing import Final
 
 __all__ = ["BadName", "Names"]
 
-_LONGEST: Final = 40
+_LONGEST: Final = 32  # what is written is formatted, with names up to this
 _PREFIX: Final = "connectors-"
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TAKEN: Final = frozenset({"service", "bigquery", "databricks", "http", "openai", "snowflake"})

@@ -1,4 +1,4 @@
-"""Acme, as far as the connector knows it: a real HTTP server of this machine, whose jobs run nothing.
+"""Acme's stand-in: a real HTTP server of this machine, whose jobs run nothing.
 
 ``python -m tests.fake_acme`` serves it on port 8700, for trying the plugin out.
 """
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-__all__ = ["FakeAcme", "FakeJob"]
+__all__ = ["FakeAcme"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

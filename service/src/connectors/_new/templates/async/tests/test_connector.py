@@ -9,7 +9,11 @@ from connectors import Phase, TaskCategory, TaskTemplate
 from connectors.client import CallFailed
 from connectors.testing.fixtures import Serve
 
-from connectors_acme import AcmeConfig, AcmeConnector, AcmeSettings
+from connectors_acme import (
+    AcmeConfig,
+    AcmeConnector,
+    AcmeSettings,
+)
 from tests.fake_acme import FakeAcme
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +22,8 @@ CATEGORY = TaskCategory("acme")
 
 
 def task(program: str = "count") -> TaskTemplate:
-    return TaskTemplate("acme", custom=AcmeConfig(program=program).to_custom())
+    config = AcmeConfig(program=program)
+    return TaskTemplate("acme", custom=config.to_custom())
 
 
 def connector(fake: FakeAcme) -> AcmeConnector:
@@ -71,7 +76,7 @@ async def test_a_task_that_cannot_be_run_is_refused_with_the_reason(
     assert fake.jobs == []
 
 
-@pytest.mark.parametrize("endpoint", ["api.acme.example", "http://api.acme.example", "https://"])
+@pytest.mark.parametrize("endpoint", ["api.example.com", "http://api.example.com", "https://"])
 def test_an_endpoint_that_the_token_must_not_go_to_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         AcmeSettings(endpoint=endpoint)

@@ -7,11 +7,17 @@ from connectors import TaskTemplate
 from connectors.testing.contract import AsyncCase, AsyncConnectorContract, json_members
 from connectors.testing.faults import FaultProxy, Route
 
-from connectors_acme import AcmeConfig, AcmeConnector, AcmeJob, AcmeSettings
+from connectors_acme import (
+    AcmeConfig,
+    AcmeConnector,
+    AcmeJob,
+    AcmeSettings,
+)
 from tests.fake_acme import FakeAcme
 
-METAS = [AcmeJob("job-1")]  # as this release writes them
-OLDER_METAS = {b'{"job_id": "job-1"}': AcmeJob("job-1")}  # as each release so far wrote them
+# as this release writes them, and as each release so far wrote them
+METAS = [AcmeJob("job-1")]
+OLDER_METAS = {b'{"job_id": "job-1"}': AcmeJob("job-1")}
 
 
 class TestContract(AsyncConnectorContract):
@@ -21,9 +27,11 @@ class TestContract(AsyncConnectorContract):
 
     @pytest.fixture
     def case(self, proxy: FaultProxy, fake: FakeAcme) -> AsyncCase:
+        settings = AcmeSettings(endpoint=proxy.url)
+        config = AcmeConfig(program="hang")
         return AsyncCase(
-            build=lambda: AcmeConnector(AcmeSettings(endpoint=proxy.url)),
-            task=TaskTemplate("acme", custom=AcmeConfig(program="hang").to_custom()),
+            build=lambda: AcmeConnector(settings),
+            task=TaskTemplate("acme", custom=config.to_custom()),
             secrets={"acme_token": fake.token},
             jobs=lambda key: len(fake.of_key(key)),
             creates=Route("POST", "/v1/jobs"),
@@ -33,5 +41,9 @@ class TestContract(AsyncConnectorContract):
             metas=METAS,
             older_metas=OLDER_METAS,
             unknown_state=json_members(state="ASLEEP"),
-            hostile_metas=lambda address: [AcmeJob("../tokens"), AcmeJob("job-1?x=1"), AcmeJob(f"@{address}/")],
+            hostile_metas=lambda address: [
+                AcmeJob("../tokens"),
+                AcmeJob("job-1?x=1"),
+                AcmeJob(f"@{address}/"),
+            ],
         )

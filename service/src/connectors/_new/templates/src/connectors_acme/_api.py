@@ -16,7 +16,7 @@ from connectors_acme.settings import AcmeSettings
 __all__ = ["TOKEN", "arguments", "members", "send"]
 
 TOKEN = "acme_token"
-"""The secret's name: the variable ACME_TOKEN, say, or the file /etc/secrets/acme_token."""
+"""The secret's name: of a variable, in capitals, or of a file in /etc/secrets, say."""
 
 
 async def send(
@@ -30,8 +30,8 @@ async def send(
 ) -> HttpResponse:
     """One request.
 
-    :param key: names it: Acme carries a repeat of it out once.
-    :raises ConnectorError: as Acme says, or that it could not be asked.
+    :param key: names the request: a repeat of it is carried out once.
+    :raises ConnectorError: as the platform says, or that it could not be asked.
     """
     headers = {"Authorization": f"Bearer {await ctx.secrets.get(TOKEN)}"}
     if key:
@@ -61,7 +61,7 @@ def members(answer: HttpResponse) -> dict[str, Any]:
 
 
 def arguments(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's inputs, as Acme takes them.
+    """A task's inputs, as the platform takes them.
 
     :raises InvalidRequest: JSON has no form for one.
     """
@@ -69,7 +69,8 @@ def arguments(inputs: Mapping[str, Any]) -> dict[str, Any]:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise InvalidRequest(f"input {name}: Acme takes JSON values, not {type(value).__name__}") from error
+            kind = type(value).__name__
+            raise InvalidRequest(f"input {name}: must be a JSON value, not {kind}") from error
     return dict(inputs)
 
 

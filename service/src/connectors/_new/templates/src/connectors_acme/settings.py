@@ -12,7 +12,10 @@ _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class AcmeSettings:
-    """The plugin's settings: ``CONNECTORS_ACME__<FIELD>``, or ``[plugins.acme]`` in connectors.toml.
+    """The plugin's settings.
+
+    In the environment they are ``CONNECTORS_ACME__<FIELD>``, in
+    connectors.toml the keys of ``[plugins.acme]``.
 
     :raises ValueError: a value is out of its range.
     """

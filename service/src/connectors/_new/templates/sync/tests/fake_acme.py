@@ -1,4 +1,4 @@
-"""Acme, as far as the connector knows it: a real HTTP server of this machine.
+"""Acme's stand-in: a real HTTP server of this machine.
 
 ``python -m tests.fake_acme`` serves it on port 8700, for trying the plugin out.
 """

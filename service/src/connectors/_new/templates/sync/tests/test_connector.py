@@ -9,14 +9,19 @@ from connectors import Phase, TaskTemplate
 from connectors.client import CallFailed
 from connectors.testing.fixtures import Serve
 
-from connectors_acme import AcmeConfig, AcmeConnector, AcmeSettings
+from connectors_acme import (
+    AcmeConfig,
+    AcmeConnector,
+    AcmeSettings,
+)
 from tests.fake_acme import FakeAcme
 
 pytestmark = pytest.mark.anyio
 
 
 def task(operation: str = "count") -> TaskTemplate:
-    return TaskTemplate("acme", custom=AcmeConfig(operation=operation).to_custom())
+    config = AcmeConfig(operation=operation)
+    return TaskTemplate("acme", custom=config.to_custom())
 
 
 def connector(fake: FakeAcme) -> AcmeConnector:
@@ -60,7 +65,7 @@ async def test_a_task_that_cannot_be_carried_out_is_refused_with_the_reason(
     assert fake.results == {}
 
 
-@pytest.mark.parametrize("endpoint", ["api.acme.example", "http://api.acme.example", "https://"])
+@pytest.mark.parametrize("endpoint", ["api.example.com", "http://api.example.com", "https://"])
 def test_an_endpoint_that_the_token_must_not_go_to_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         AcmeSettings(endpoint=endpoint)

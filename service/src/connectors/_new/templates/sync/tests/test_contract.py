@@ -7,7 +7,11 @@ from connectors import TaskTemplate
 from connectors.testing.contract import SyncCase, SyncConnectorContract
 from connectors.testing.faults import FaultProxy, Route
 
-from connectors_acme import AcmeConfig, AcmeConnector, AcmeSettings
+from connectors_acme import (
+    AcmeConfig,
+    AcmeConnector,
+    AcmeSettings,
+)
 from tests.fake_acme import FakeAcme
 
 
@@ -18,9 +22,11 @@ class TestContract(SyncConnectorContract):
 
     @pytest.fixture
     def case(self, proxy: FaultProxy, fake: FakeAcme) -> SyncCase:
+        settings = AcmeSettings(endpoint=proxy.url)
+        config = AcmeConfig(operation="count")
         return SyncCase(
-            build=lambda: AcmeConnector(AcmeSettings(endpoint=proxy.url)),
-            task=TaskTemplate("acme", custom=AcmeConfig(operation="count").to_custom()),
+            build=lambda: AcmeConnector(settings),
+            task=TaskTemplate("acme", custom=config.to_custom()),
             inputs={"words": ["a", "b"]},
             secrets={"acme_token": fake.token},
             calls=Route("POST", "/v1/calls"),

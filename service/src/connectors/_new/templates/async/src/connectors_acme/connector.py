@@ -64,7 +64,7 @@ class AcmeConnector(AsyncConnectorBase[AcmeJob]):
     async def create(self, task: TaskTemplate, ctx: Context) -> AcmeJob:
         """Start the job, or find the one that the same key started.
 
-        :raises KeyTaken: the key's job is an earlier run's. :raises ConnectorError: as Acme says.
+        :raises KeyTaken: the key's job is an earlier run's. :raises ConnectorError: as the platform says.
         """
         config = AcmeConfig.of(task.custom)
         body = {"program": config.program, "timeout": config.timeout, "arguments": arguments(ctx.inputs)}
@@ -78,7 +78,7 @@ class AcmeConnector(AsyncConnectorBase[AcmeJob]):
     async def get(self, job: AcmeJob, ctx: Context) -> Resource:
         """The job's state; its result once it succeeded.
 
-        :raises NotFound: there is no such job (any more). :raises ConnectorError: as Acme says.
+        :raises NotFound: there is no such job (any more). :raises ConnectorError: as the platform says.
         """
         shown = _job_in(await send(self.settings, ctx, "GET", _path(job)))
         phase = _PHASES.get(shown["state"])
@@ -91,7 +91,7 @@ class AcmeConnector(AsyncConnectorBase[AcmeJob]):
     async def delete(self, job: AcmeJob, ctx: Context) -> None:
         """Cancel the job; one that is over or missing is left as it is.
 
-        :raises ConnectorError: as Acme says.
+        :raises ConnectorError: as the platform says.
         """
         try:
             await send(self.settings, ctx, "POST", f"{_path(job)}/cancel")

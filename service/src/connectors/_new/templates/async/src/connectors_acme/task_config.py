@@ -17,7 +17,7 @@ _OF_THE_BACKEND = frozenset({"secrets", "configs"})  # what Flyte 2 adds
 class AcmeConfig:
     """A job.
 
-    ``TaskTemplate(type="acme", custom=AcmeConfig(…).to_custom())``
+    ``TaskTemplate("acme", custom=AcmeConfig(…).to_custom())``
 
     :raises ValueError: a field is not as it should be; the message names it.
     """

@@ -1,7 +1,11 @@
-"""The Acme connector: it carries a task out as one call of Acme's."""
+"""The Acme connector: it carries tasks out as calls."""
 
 from connectors_acme.connector import AcmeConnector
 from connectors_acme.settings import AcmeSettings
 from connectors_acme.task_config import AcmeConfig
 
-__all__ = ["AcmeConfig", "AcmeConnector", "AcmeSettings"]
+__all__ = [
+    "AcmeConfig",
+    "AcmeConnector",
+    "AcmeSettings",
+]

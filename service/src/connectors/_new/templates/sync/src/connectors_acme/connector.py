@@ -22,7 +22,7 @@ class AcmeConnector(SyncConnectorBase):
     async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
         """The call's result.
 
-        :raises ConnectorError: as Acme says; where it says that another try may help, the service makes it.
+        :raises ConnectorError: as the platform says; where it says that another try may help, the service makes it.
         """
         config = AcmeConfig.of(task.custom)
         body = {"operation": config.operation, "arguments": arguments(ctx.inputs)}
