@@ -47,6 +47,10 @@ def test_an_error_result_is_a_failure_in_bigquerys_words(reason: str) -> None:
     assert result.outputs is None
 
 
+def test_a_reason_that_is_no_word_is_a_failure_all_the_same() -> None:
+    assert resource(job(status={"errorResult": {"reason": {"a": 1}}}), LINK).phase is Phase.FAILED
+
+
 @pytest.mark.parametrize(
     "reason",
     [

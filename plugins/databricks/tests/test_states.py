@@ -147,6 +147,10 @@ def test_the_latest_try_of_a_task_counts() -> None:
 # --- messages and facts
 
 
+def test_a_task_whose_key_is_no_word_is_shown_all_the_same() -> None:
+    assert len(tasks_of({"tasks": [{"task_key": {}}, {"task_key": []}]})) == 2
+
+
 def test_the_message_is_databricks_own() -> None:
     assert state_of({"state": {"life_cycle_state": "PENDING", "state_message": "Waiting for cluster"}}).message == (
         "Waiting for cluster"

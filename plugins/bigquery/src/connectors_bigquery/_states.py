@@ -46,7 +46,7 @@ def resource(job: Mapping[str, Any], link: TaskLog) -> Resource:
         if failure:
             # A cancelled job (reason "stopped") is FAILED too: of ABORTED the backend would not show BigQuery's
             # message.
-            phase = Phase.RETRYABLE_FAILED if failure.get("reason") in RETRYABLE_REASONS else Phase.FAILED
+            phase = Phase.RETRYABLE_FAILED if str(failure.get("reason")) in RETRYABLE_REASONS else Phase.FAILED
             message = _sentence(failure)
         else:
             outputs = _outputs(job)

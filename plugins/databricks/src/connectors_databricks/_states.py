@@ -127,9 +127,9 @@ def tasks_of(run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The run's tasks, the latest try of each; where it shows none, itself."""
     tasks = run.get("tasks")
     found = [task for task in tasks if isinstance(task, Mapping)] if isinstance(tasks, list) else []
-    latest: dict[Any, Mapping[str, Any]] = {}
+    latest: dict[str, Mapping[str, Any]] = {}
     for task in found:
-        key = task.get("task_key")
+        key = str(task.get("task_key"))
         if key not in latest or _whole(task.get("attempt_number")) >= _whole(latest[key].get("attempt_number")):
             latest[key] = task
     return list(latest.values()) or [run]
