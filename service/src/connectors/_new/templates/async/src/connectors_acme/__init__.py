@@ -5,6 +5,7 @@ from connectors_acme.connector import (
     AcmeJob,
 )
 from connectors_acme.settings import AcmeSettings
+from connectors_acme.task import AcmeTask
 from connectors_acme.task_config import AcmeConfig
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "AcmeConnector",
     "AcmeJob",
     "AcmeSettings",
+    "AcmeTask",
 ]
