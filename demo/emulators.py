@@ -32,6 +32,7 @@ __all__ = [
     "LLMOCK",
     "LOCAL_BIGQUERY",
     "MINILAKE",
+    "MOTO",
     "SNOWDUCK",
     "Emulator",
     "EmulatorError",
@@ -373,3 +374,22 @@ _SNOWDUCK_PACKAGES = """
 """
 SNOWDUCK = Recipe(name="snowduck", requirements=tuple(_SNOWDUCK_PACKAGES.split()), command=_snowduck)
 """A Snowflake: an asynchronous statement runs until it is cancelled; no tokens, no request ids, no query history."""
+
+
+def _moto(port: int, data: Path) -> list[str]:
+    return ["moto_server", "-H", "127.0.0.1", "-p", str(port)]
+
+
+_MOTO_PACKAGES = """
+    aiobotocore==3.10.0 aiohappyeyeballs==2.7.1 aiohttp==3.14.5 aioitertools==0.13.0
+    aiosignal==1.4.0 attrs==26.1.0 blinker==1.9.0 boto3==1.43.117 botocore==1.43.117
+    certifi==2026.10.18 cffi==2.1.1 charset-normalizer==3.5.2 click==8.5.1 cryptography==50.0.2
+    flask==3.1.3 flask-cors==6.0.5 frozenlist==1.8.0 fsspec==2026.9.0 idna==3.20
+    itsdangerous==2.2.0 jinja2==3.1.6 jmespath==1.1.0 markupsafe==3.0.4 moto==5.2.5
+    multidict==7.2.1 propcache==0.5.4 py-partiql-parser==0.6.3 pycparser==3.12
+    python-dateutil==2.9.0.post0 PyYAML==6.0.3 requests==2.34.2 responses==0.26.3 s3fs==2026.9.0
+    s3transfer==0.19.3 six==1.17.0 typing_extensions==4.16.0 urllib3==2.8.0 werkzeug==3.1.9
+    wrapt==2.5.2 xmltodict==1.0.4 yarl==1.25.1
+"""
+MOTO = Recipe(name="moto", requirements=tuple(_MOTO_PACKAGES.split()), command=_moto)
+"""An S3, and in the same environment fsspec with its S3 client. It checks no credentials."""

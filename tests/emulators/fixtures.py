@@ -9,9 +9,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.emulators import CRUCIBLE, LLMOCK, LOCAL_BIGQUERY, MINILAKE, SNOWDUCK, EmulatorUnavailable, Recipe, running
+from demo.emulators import (
+    CRUCIBLE,
+    LLMOCK,
+    LOCAL_BIGQUERY,
+    MINILAKE,
+    MOTO,
+    SNOWDUCK,
+    EmulatorUnavailable,
+    Recipe,
+    running,
+)
 
-__all__ = ["crucible_url", "llmock_url", "local_bigquery_url", "minilake_url", "snowduck_url"]
+__all__ = ["crucible_url", "llmock_url", "local_bigquery_url", "minilake_url", "s3_url", "snowduck_url"]
 
 
 def _url(recipe: Recipe) -> Iterator[str]:
@@ -50,3 +60,9 @@ def minilake_url() -> Iterator[str]:
 def snowduck_url() -> Iterator[str]:
     """A Snowflake, whose statements run at once, or not at all."""
     yield from _url(SNOWDUCK)
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """An S3 without buckets."""
+    yield from _url(MOTO)
