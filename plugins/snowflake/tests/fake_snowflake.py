@@ -71,6 +71,7 @@ class Statement:
         return str(self.body.get("parameters", {}).get("QUERY_TAG", ""))
 
 
+_OWN = {"QUERY_HISTORY_BY_USER": "look_up", "SYSTEM$CANCEL_QUERY": "cancel_query"}
 _OVER = {"SUCCESS": 200, "FAILED_WITH_ERROR": 422, "ABORTED": 422, "FAILED_WITH_INCIDENT": 422}
 
 
@@ -82,7 +83,7 @@ class FakeSnowflake:
         self.statements: dict[str, Statement] = {}
         self.calls: list[Call] = []
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
-        """By operation: submit, look_up, get, cancel."""
+        """By operation: submit, look_up, cancel_query, get, cancel."""
         self.keys: dict[str, RSAPublicKey] = {}
         """By user, as a token names one: ``ACCOUNT.USER``."""
         self.oauth_tokens: set[str] = set()
@@ -124,13 +125,19 @@ class FakeSnowflake:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        looks_up = "QUERY_HISTORY_BY_USER" in body["statement"]
-        fault = self._arrived("look_up" if looks_up else "submit", request, body)
+        operation = next((name for word, name in _OWN.items() if word in body["statement"]), "submit")
+        fault = self._arrived(operation, request, body)
         if fault is not None and not fault.carried_out:
             return await _answer_with(fault, request)
         if (user := self._user(request)) is None:
             return _error(401, "390144", "JWT token is invalid.")
-        answer = self._look_up(body, user) if looks_up else self._submit(request, body, user)
+        match operation:
+            case "look_up":
+                answer = self._look_up(body, user)
+            case "cancel_query":
+                answer = self._cancel_query(body, user)
+            case _:
+                answer = self._submit(request, body, user)
         return answer if fault is None else await _answer_with(fault, request)
 
     def _submit(self, request: web.Request, body: Mapping[str, Any], user: str) -> web.Response:
@@ -180,6 +187,13 @@ class FakeSnowflake:
                 "data": rows,
             }
         )
+
+    def _cancel_query(self, body: Mapping[str, Any], user: str) -> web.Response:
+        found = self.statements.get(body["statement"].split("'")[1])
+        if found is None or found.user != user or found.status in _OVER:
+            return _error(422, "000605", "Identified SQL statement is not currently executing.")
+        found.status, found.code = "ABORTED", "000604"
+        return web.json_response({"code": "090001", "statementHandle": str(uuid4()), "data": [["query terminated."]]})
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         return await self._about("get", request) or _told(self.statements[request.match_info["handle"]])

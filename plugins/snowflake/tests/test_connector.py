@@ -327,6 +327,31 @@ async def test_a_deleted_statement_fails_in_snowflakes_words(
     )
 
 
+async def test_a_statement_that_a_driver_started_is_cancelled_and_a_second_delete_is_quiet(
+    connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
+) -> None:
+    snowflake.new_statement = {"is_known": False}
+    job = await connector.create(query(), new_context())
+    await connector.delete(job, new_context())
+    assert snowflake.statements[job.query_id].status == "ABORTED"
+    await connector.delete(job, new_context())
+
+
+async def test_a_cancel_that_is_not_answered_is_not_carried_out(
+    connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
+) -> None:
+    snowflake.new_statement = {"is_known": False}
+    job = await connector.create(query(), new_context())
+    snowflake.faults["cancel_query"].append(Fault(503))
+    with pytest.raises(Unavailable):
+        await connector.delete(job, new_context())
+
+
+async def test_a_password_in_a_meta_of_flytes_own_connector_is_not_shown() -> None:
+    job = SnowflakeJob(**CONNECTION, query_id="01b2", has_output=True, connection_kwargs={"password": "of-theirs"})
+    assert "of-theirs" not in repr(job)
+
+
 async def test_a_delete_that_snowflake_refuses_is_an_error(
     connector: SnowflakeConnector, query: Query, new_context: NewContext, snowflake: FakeSnowflake
 ) -> None:

@@ -134,6 +134,20 @@ class StatementsApi:
         if answer.status in {408, 422} and answer.code not in _NOT_RUNNING_CODES:
             raise Unavailable(f"Snowflake: {answer.sentence()}")
 
+    async def cancel_query(self, query_id: str, where: Mapping[str, str]) -> None:
+        """Stop a statement that the SQL API did not start: a driver's.
+
+        https://docs.snowflake.com/en/sql-reference/functions/system_cancel_query.
+
+        :param where: as the SQL API takes it.
+        :raises InvalidRequest: Snowflake does not: it is over, or there is none of this id.
+        :raises ConnectorError: as :meth:`_call`.
+        """
+        statement = f"SELECT SYSTEM$CANCEL_QUERY('{checked_handle(query_id)}')"
+        await self.rows(
+            {**where, "statement": statement, "parameters": {"QUERY_TAG": "connectors: cancels a statement"}}
+        )
+
     async def _call(
         self, method: str, path: str, params: Mapping[str, str], body: Mapping[str, Any] | None = None
     ) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors import (
@@ -45,8 +45,9 @@ class SnowflakeJob(ResourceMeta):
     warehouse: str
     query_id: str
     has_output: bool
-    connection_kwargs: Mapping[str, Any] | None = None
-    """Flyte 2's connector has them, Flyte 1's cannot read a meta that has them: set where the task had some."""
+    connection_kwargs: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Flyte 2's connector has them, Flyte 1's cannot read a meta that has them: set where the task had some. One that
+    Flyte's wrote may hold a password."""
     secret_names: Mapping[str, str] | None = None
     """What the task called the secrets that were found by that, by what they are for; None: all by their own names."""
     secret_references: Mapping[str, str] | None = None
@@ -142,6 +143,8 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
     async def delete(self, job: SnowflakeJob, ctx: Context) -> None:
         """Cancel the statement; one that is over or missing is left as it is.
 
+        One that the SQL API does not know is cancelled by a statement: a driver may have started it, and it may run.
+
         :raises ConnectorError: as Snowflake says.
         """
         query_id = checked_handle(job.query_id)
@@ -149,7 +152,10 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
         try:
             await api.cancel(query_id)
         except NotFound:
-            pass
+            try:
+                await api.cancel_query(query_id, self._where(job))
+            except (FailedPrecondition, InvalidRequest, NotFound, PermissionDenied):
+                pass
 
     async def _api(self, job: SnowflakeJob, ctx: Context) -> StatementsApi:
         return (await self._connected(job, ctx))[0]
@@ -175,8 +181,12 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
         return api, found
 
     def _history(self, job: SnowflakeJob, api: StatementsApi) -> QueryHistory:
+        return QueryHistory(api, self._where(job))
+
+    def _where(self, job: SnowflakeJob) -> dict[str, str]:
+        """Where statements of the connector's own run."""
         warehouse = self.settings.look_up_warehouse or job.warehouse
-        return QueryHistory(api, surroundings(job.database, warehouse, job.connection_kwargs or {}))
+        return surroundings(job.database, warehouse, job.connection_kwargs or {})
 
     async def _made_before(self, job: SnowflakeJob, api: StatementsApi, ctx: Context) -> str | None:
         """The statement that this create's key made already.
