@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from tests.packaging.workspace import PACKAGES, PLUGINS, ROOT, SERVICE, tools
+from tests.packaging.workspace import PACKAGES, ROOT, SERVICE, tools
 
 HASHES = r"(?: \\\n    --hash=sha256:[0-9a-f]{64})+"
 ENTRY = re.compile(rf"^(?P<name>[a-z0-9.-]+)==(?P<version>[^ ]+)(?: ; .+?)?{HASHES}$", re.MULTILINE)
@@ -51,10 +51,16 @@ def applies(requirement: Requirement) -> bool:
     return not ours and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
 
 
+SERVED = {name: lines for name, lines in SERVICE.extras.items() if name != "testing"}
+"""The extras that a server may need."""
 CHECKOUT = Lock(ROOT / "requirements.lock", [*tools("dev"), *(line for p in PACKAGES for line in p.requirements)])
 IMAGE = Lock(
     SERVICE.folder / "requirements.lock",
-    [*tools("image"), *SERVICE.requirements, *(line for p in PLUGINS for line in p.runtime_requirements)],
+    [
+        *tools("image"),
+        *(line for package in PACKAGES for line in package.runtime_requirements),
+        *(line for lines in SERVED.values() for line in lines),
+    ],
 )
 every_lock = pytest.mark.parametrize("lock", [CHECKOUT, IMAGE], ids=["checkout", "image"])
 
@@ -99,9 +105,9 @@ def test_none_of_the_workspace_s_own_packages_is_taken_from_the_index(lock: Lock
     assert OURS.isdisjoint(lock.versions)
 
 
-def test_the_image_has_every_extra_of_the_service() -> None:
+def test_the_image_has_every_extra_of_the_service_but_its_tests_own() -> None:
     installed = re.findall(rf"{SERVICE.name}\[([a-z0-9,-]+)\]", (SERVICE.folder / "Dockerfile").read_text())
-    assert [sorted(extras.split(",")) for extras in installed] == [sorted(SERVICE.project["optional-dependencies"])]
+    assert [sorted(extras.split(",")) for extras in installed] == [sorted(SERVED)]
 
 
 def test_the_image_has_the_versions_that_the_suite_ran_with() -> None:

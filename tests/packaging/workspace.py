@@ -34,10 +34,15 @@ class Package:
         return [Requirement(line) for line in self.project["dependencies"]]
 
     @property
+    def extras(self) -> dict[str, list[Requirement]]:
+        """What each extra adds."""
+        extras = self.project.get("optional-dependencies", {})
+        return {name: [Requirement(line) for line in lines] for name, lines in extras.items()}
+
+    @property
     def requirements(self) -> list[Requirement]:
         """What the package may bring along: with every extra."""
-        extras = self.project.get("optional-dependencies", {}).values()
-        return self.runtime_requirements + [Requirement(line) for extra in extras for line in extra]
+        return self.runtime_requirements + [line for lines in self.extras.values() for line in lines]
 
     @property
     def import_package(self) -> Path:
