@@ -15,6 +15,7 @@ import pytest
 
 from connectors import (
     ConnectorError,
+    FailedPrecondition,
     InvalidRequest,
     KeyTaken,
     LiteralType,
@@ -447,6 +448,14 @@ async def test_the_value_that_flyte_2_sends_is_taken_whatever_the_task_calls_it(
     given.secrets = Secrets([RequestSecrets(secret)], rules=SecretRules((*BigQueryConnector.secret_names, "absent")))
     job = await connector.create(query(secrets={"google_application_credentials": name}), given)
     assert (job.secret_name, job.secret_reference) == (None, None)  # the reference's meta has neither
+
+
+async def test_a_secret_of_the_tasks_that_is_not_to_be_had_is_told_to_the_log(
+    connector: BigQueryConnector, query: Query, context: NewContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(FailedPrecondition, match="no Google credentials"):  # the server has none of its own here
+        await connector.create(query(secrets={"google_application_credentials": "absent"}), context(secrets={}))
+    assert "the secret that the task names was not found" in caplog.text
 
 
 async def test_a_meta_leads_to_no_other_secret(
