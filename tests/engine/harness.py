@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -95,13 +96,26 @@ async def _awaited(answer: Any) -> Any:
 class JsonForms(StoredForms):
     """Payloads as JSON: the engine does not mind which form the wire chose."""
 
+    def __init__(self) -> None:
+        self.large = False
+        """Whether to write a resource would hold the event loop."""
+        self.writers: list[int] = []
+        """The threads in which resources were written."""
+        self.readers: list[int] = []
+        """And those in which they were read."""
+
+    def is_large(self, resource: Resource) -> bool:
+        return self.large
+
     def fit(self, resource: Resource, declared: Mapping[str, Any]) -> Resource:
         return resource
 
     def encode_result(self, resource: Resource) -> bytes:
+        self.writers.append(threading.get_ident())
         return json.dumps([resource.phase.name, resource.message, resource.outputs]).encode()
 
     def decode_result(self, data: bytes) -> Resource:
+        self.readers.append(threading.get_ident())
         phase, message, outputs = json.loads(data)
         return Resource(Phase[phase], message, outputs=outputs)
 
@@ -146,6 +160,7 @@ class Bench:
     events: list[CallEvent] = field(default_factory=list)
     used: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     options: EngineOptions = field(default_factory=EngineOptions)
+    forms: JsonForms = field(default_factory=JsonForms)
     extra: tuple[Any, ...] = ()
 
     @asynccontextmanager
@@ -168,7 +183,7 @@ class Bench:
                 registry,
                 self.store,
                 http,
-                JsonForms(),
+                self.forms,
                 options=replace(self.options, **options),
                 observers=[self.events.append],
                 meters=[lambda task_type, usage: self.used.append((task_type, dict(usage)))],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import anyio
@@ -142,3 +143,11 @@ async def test_a_poll_with_time_left_asks_again_what_ran_out_of_another_s(bench:
         assert second.phase is Phase.SUCCEEDED
         assert now() < 7.0
     assert bench.acme.gets == 2
+
+
+async def test_a_large_answer_is_written_beside_the_event_loop(bench: Bench) -> None:
+    bench.forms.large = True
+    async with bench.engine() as engine:
+        await engine.get(job_request(META))
+    (writer,) = bench.forms.writers
+    assert writer != threading.get_ident()

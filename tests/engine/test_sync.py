@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import anyio
@@ -24,6 +25,23 @@ async def test_do_answers_with_its_outputs(bench: Bench) -> None:
     async with bench.engine() as engine:
         assert await engine.do(echo()) == Resource(Phase.SUCCEEDED, outputs={"v": 7})
     assert bench.events[-1].operation == "do"
+
+
+async def test_a_large_result_is_written_beside_the_event_loop_once(bench: Bench) -> None:
+    bench.forms.large = True
+    async with bench.engine() as engine:
+        assert await engine.do(echo()) == Resource(Phase.SUCCEEDED, outputs={"v": 7})
+    (writer,) = bench.forms.writers
+    assert writer != threading.get_ident()
+
+
+async def test_a_large_stored_result_is_read_beside_the_event_loop(bench: Bench) -> None:
+    bench.echo.on_do = lambda ctx: Resource(Phase.SUCCEEDED, outputs={"v": "x" * 40_000})
+    async with bench.engine() as engine:
+        await engine.do(echo())
+        await engine.do(echo())
+    (reader,) = bench.forms.readers
+    assert reader != threading.get_ident()
 
 
 async def test_the_same_request_again_gets_the_stored_result(bench: Bench) -> None:

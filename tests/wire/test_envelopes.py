@@ -17,7 +17,7 @@ from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector, task
 from connectors._proto.flyteidl2 import core as core_v2
 from connectors._wire.envelopes import Envelope, Once, task_category_of
-from connectors._wire.large_requests import LARGE
+from connectors._wire.large_messages import LARGE
 from connectors._wire.tasks import create_request
 from connectors._wire.v2 import FLYTE2
 from tests.wire.test_decoding import fill, peak_bytes, randoms, runtime

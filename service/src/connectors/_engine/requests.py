@@ -68,6 +68,10 @@ class StoredForms(ABC):
         :raises ValueError, TypeError, InvalidRequest: an output does not fit, or has no form; the message names it.
         """
 
+    def is_large(self, resource: Resource) -> bool:
+        """Whether :meth:`fit` or :meth:`encode_result` of this resource would hold the event loop."""
+        return False
+
     @abstractmethod
     def encode_result(self, resource: Resource) -> bytes:
         """A sync connector's answer as bytes.

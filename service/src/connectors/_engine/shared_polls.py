@@ -10,8 +10,10 @@ import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from connectors._engine.beside_the_loop import beside_the_loop
 from connectors._engine.invocation import now
 from connectors._engine.job_calls import JobCalls
 from connectors._engine.outcome import bug
@@ -121,7 +123,9 @@ class SharedPolls:
                 got = "UNDEFINED" if isinstance(answer, Resource) else type(answer).__name__
                 raise bug(task_type, "get", TypeError(f"get must return a Resource with a phase, not {got}"))
             answer = redacted(answer)
-            size = len(self._forms.encode_result(answer))  # what cannot be written is a bug, and hidden like any other
+            large, encoded = self._forms.is_large(answer), partial(self._forms.encode_result, answer)
+            # what cannot be written is a bug, and hidden like any other
+            size = len(await beside_the_loop(encoded) if large else encoded())
         except ConnectorError as error:
             error.message = presentable(error.message)
             return PlatformAnswer(None, error)

@@ -11,11 +11,12 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from anyio.abc import TaskGroup
 
 from connectors._engine.admission import Admission
+from connectors._engine.beside_the_loop import LARGE, beside_the_loop
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
@@ -47,6 +48,14 @@ class SyncJob(ResourceMeta):
     """The meta of a sync connector's call that runs as a job."""
 
     sync_key: str
+
+
+class _Done(NamedTuple):
+    """An answer of a connector's."""
+
+    resource: Resource
+    data: bytes
+    """As it is stored."""
 
 
 class SyncCalls:
@@ -84,12 +93,12 @@ class SyncCalls:
                 flight.repeated = True
                 return stored
             async with self._reservations.holding(work):
-                resource = await self._do(flight, work, self._options.create_timeout)
+                done = await self._do(flight, work, self._options.create_timeout)
                 try:
-                    await self._keep(work, resource)
+                    await self._keep(work, done)
                 except StoreUnavailable as error:  # its callers wait: they get the answer, and a repeat is made anew
                     log.warning("the result of %s could not be kept: %s", work.key, error.message)
-            return resource
+            return done.resource
         finally:
             await self._reservations.release(work)
 
@@ -124,7 +133,7 @@ class SyncCalls:
         stored = await self._store.load(key, "result")
         if stored is not None:
             self.when_given(caller, key)
-            return self._forms.decode_result(_opened(stored)[1])
+            return await self._decoded(_opened(stored)[1])
         try:
             slot = await self._admission.enter(task_type, until=until)
         except AdmissionRefused:
@@ -219,17 +228,21 @@ class SyncCalls:
         flight.begin()
         async with self._reservations.holding(work):
             try:
-                resource = await self._do(flight, work, self._options.do_timeout)
+                done = await self._do(flight, work, self._options.do_timeout)
             except ConnectorError as error:
                 phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
-                resource = Resource(phase, presentable(f"{status_of(error)}: {error.message}"))
-            if await self._result(work) is None and not await self._persist(lambda: self._keep(work, resource)):
+                done = self._failed(phase, presentable(f"{status_of(error)}: {error.message}"))
+            if await self._result(work) is None and not await self._persist(lambda: self._keep(work, done)):
                 limit = self._options.result_max_bytes
                 text = f"the result of {work.task_type} is larger than the {limit} bytes that are kept"
-                resource = Resource(Phase.FAILED, text)
-                await self._persist(lambda: self._keep(work, resource))
+                done = self._failed(Phase.FAILED, text)
+                await self._persist(lambda: self._keep(work, done))
             await self._persist(lambda: self._store.drop(work.key, "request"))
-        return resource
+        return done.resource
+
+    def _failed(self, phase: Phase, text: str) -> _Done:
+        resource = Resource(phase, text)
+        return _Done(resource, self._forms.encode_result(resource))
 
     async def _result(self, work: Work) -> Resource | None:
         """The stored result. :raises Conflict: it is another request's, where the caller chose the key."""
@@ -239,14 +252,17 @@ class SyncCalls:
         fingerprint, data = _opened(stored)
         if fingerprint and work.fingerprint and fingerprint != work.fingerprint:
             raise Conflict(ANOTHER_REQUEST)
-        return self._forms.decode_result(data)
+        return await self._decoded(data)
 
-    async def _keep(self, work: Work, resource: Resource) -> bool:
+    async def _decoded(self, data: bytes) -> Resource:
+        decoded = partial(self._forms.decode_result, data)
+        return decoded() if len(data) < LARGE else await beside_the_loop(decoded)
+
+    async def _keep(self, work: Work, done: _Done) -> bool:
         """Store a result; False where it is too large."""
-        data = self._forms.encode_result(resource)
-        if len(data) > self._options.result_max_bytes:
+        if len(done.data) > self._options.result_max_bytes:
             return False
-        await self._store.save(work.key, "result", _sealed(work.fingerprint, data), ttl=self._options.result_ttl)
+        await self._store.save(work.key, "result", _sealed(work.fingerprint, done.data), ttl=self._options.result_ttl)
         return True
 
     async def _persist(self, access: Callable[[], Awaitable[T]]) -> T:
@@ -254,7 +270,7 @@ class SyncCalls:
         until = now() + _STORE_PATIENCE
         return await retrying(access, attempts=_STORE_TRIES, until=lambda: until, initial=0.1, longest=5.0)
 
-    async def _do(self, flight: Flight[Resource], work: Work, seconds: float) -> Resource:
+    async def _do(self, flight: Flight[Resource], work: Work, seconds: float) -> _Done:
         registered, request = work.registered, work.request
         ctx = self._invoker.context(
             registered,
@@ -277,14 +293,18 @@ class SyncCalls:
         if not isinstance(phase, Phase) or not phase.is_terminal:
             got = type(answer).__name__ if phase is None else str(phase)
             raise bug(work.task_type, "do", TypeError(f"do must return a Resource whose phase is terminal, not {got}"))
+
+        def finished() -> _Done:
+            resource = self._forms.fit(cleaned, template.interface.outputs)
+            return _Done(resource, self._forms.encode_result(resource))
+
         try:
-            answer = self._forms.fit(redacted(answer), template.interface.outputs)
-            self._forms.encode_result(answer)
+            cleaned = redacted(answer)
+            return await beside_the_loop(finished) if self._forms.is_large(cleaned) else finished()
         except ConnectorError:
             raise  # an output is not what the task declares: the message names it
         except Exception as error:  # the connector may have put anything into its answer
             raise bug(work.task_type, "do", error) from error
-        return answer
 
 
 def key_of_meta(task_type: str, meta: bytes) -> str:

@@ -13,7 +13,9 @@ from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import task
 from connectors.models import LiteralType
 
-__all__ = ["WrittenOutputs", "write_outputs_v1", "write_outputs_v2"]
+__all__ = ["WrittenOutputs", "holds_many", "write_outputs_v1", "write_outputs_v2"]
+
+_MANY = 1_000  # values: to write as many takes some 30 ms
 
 
 class WrittenOutputs(Mapping[str, Any]):
@@ -21,15 +23,17 @@ class WrittenOutputs(Mapping[str, Any]):
     not tell a union's variant or a typed map from others.
     """
 
-    def __init__(self, message: task.Outputs) -> None:
+    def __init__(self, message: task.Outputs, *, many: bool = False) -> None:
+        """:param many: whether they are so many that to write them would hold the event loop."""
         self.message = message
+        self.many = many
 
     @classmethod
     def of(cls, values: Mapping[str, Any], declared: Mapping[str, LiteralType]) -> WrittenOutputs:
         """:raises InvalidRequest: an output does not fit its declared type.
         :raises Unencodable: a value has no form on the wire; the message names it.
         """
-        return cls(outputs(values, declared))
+        return cls(outputs(values, declared), many=holds_many(values))
 
     @cached_property
     def _values(self) -> Mapping[str, Any]:
@@ -48,6 +52,24 @@ class WrittenOutputs(Mapping[str, Any]):
         return isinstance(other, Mapping) and dict(self) == dict(other)
 
     __hash__ = None  # type: ignore[assignment]  # as any mapping that compares by value
+
+
+def holds_many(values: Mapping[str, Any] | None) -> bool:
+    """Whether there are so many values, lists and maps counted with all that is in them, that to write them would hold
+    the event loop.
+    """
+    if isinstance(values, WrittenOutputs):
+        return values.many
+    left = _MANY
+    waiting: list[Any] = [values]
+    while waiting:
+        value = waiting.pop()
+        inner: Any = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+        left -= len(inner)
+        if left < 0:
+            return True
+        waiting.extend(inner)
+    return False
 
 
 def write_outputs_v1(values: Mapping[str, Any]) -> core_v1.LiteralMap:

@@ -16,7 +16,7 @@ from connectors._proto.grpc.health.v1 import (
     HealthListRequest,
     HealthListResponse,
 )
-from connectors._wire.large_requests import parsed
+from connectors._wire.large_messages import parsed
 from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route, unary

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from connectors._messages.decoding import payloads
 from connectors._messages.encoding import serialise
 from connectors._proto.grpc.reflection import v1, v1alpha
-from connectors._wire.large_requests import parsed
+from connectors._wire.large_messages import parsed
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route
 

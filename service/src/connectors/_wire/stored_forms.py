@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import betterproto2
 
+from connectors._engine.beside_the_loop import LARGE
 from connectors._engine.requests import Caller, CreateRequest, StoredForms
 from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.resources import read_error, read_resource, write_error, write_resource_v2
-from connectors._messages.written import WrittenOutputs
+from connectors._messages.written import WrittenOutputs, holds_many
 from connectors._proto.flyteidl import admin
 from connectors._proto.flyteidl2 import connector
 from connectors._wire.envelopes import Envelope
@@ -42,6 +43,9 @@ class MessageForms(StoredForms):
             return resource
         return replace(resource, outputs=WrittenOutputs.of(resource.outputs, declared))
 
+    def is_large(self, resource: Resource) -> bool:
+        return holds_many(resource.outputs)
+
     def encode_result(self, resource: Resource) -> bytes:
         error = write_error(resource.error) if resource.error is not None else None
         return serialise(StoredResult(resource=write_resource_v2(resource), error=error))
@@ -51,7 +55,7 @@ class MessageForms(StoredForms):
         message = stored.resource or connector.Resource()
         resource = read_resource(message)
         if message.outputs is not None:
-            resource = replace(resource, outputs=WrittenOutputs(message.outputs))
+            resource = replace(resource, outputs=WrittenOutputs(message.outputs, many=len(data) >= LARGE))
         return resource if stored.error is None else replace(resource, error=read_error(stored.error))
 
     def decode_request(self, data: bytes, caller: Caller) -> CreateRequest:

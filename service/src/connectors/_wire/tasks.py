@@ -15,7 +15,7 @@ from connectors._messages.observations import write_metric
 from connectors._messages.templates import STREAMED, read_template
 from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Envelope, Once, task_category_of
-from connectors._wire.large_requests import LARGE, parsed, read
+from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
@@ -93,8 +93,12 @@ class _Tasks:
         message = await parsed(self._calls.GetTaskRequest, data)
         with reading():
             request = self._job(call, message, message.output_prefix)
-        resource = self._dialect.write_resource(await self._engine.get(request))
-        return serialise(self._calls.GetTaskResponse(resource=resource))
+        resource = await self._engine.get(request)
+
+        def answer() -> bytes:
+            return serialise(self._calls.GetTaskResponse(resource=self._dialect.write_resource(resource)))
+
+        return await written(resource, answer)
 
     async def delete(self, call: Call, data: bytes) -> bytes:
         message = await parsed(self._calls.DeleteTaskRequest, data)
@@ -115,8 +119,8 @@ class _Tasks:
         results = await self._engine.get_metrics(
             request, queries=tuple(message.queries), start=start, end=end, step=step
         )
-        written = [write_metric(each, self._dialect.core) for each in results]
-        return serialise(self._calls.GetTaskMetricsResponse(results=written))
+        metrics = [write_metric(each, self._dialect.core) for each in results]
+        return serialise(self._calls.GetTaskMetricsResponse(results=metrics))
 
     async def get_logs(self, call: Call) -> None:
         """A header with the token of the next page, then the lines."""

@@ -19,7 +19,7 @@ from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Once
-from connectors._wire.large_requests import LARGE, parsed, read
+from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Route, unary
@@ -86,8 +86,12 @@ class _Sync:
         size = len(first or b"") + len(second or b"")
         request = await read(size, lambda: _do_request(call, first, second))
         resource = await self._engine.do(request)
-        answer = admin.ExecuteTaskSyncResponseHeader(resource=write_resource_v1(resource))
-        await call.send(serialise(admin.ExecuteTaskSyncResponse(header=answer)))
+
+        def answer() -> bytes:
+            header = admin.ExecuteTaskSyncResponseHeader(resource=write_resource_v1(resource))
+            return serialise(admin.ExecuteTaskSyncResponse(header=header))
+
+        await call.send(await written(resource, answer))
 
 
 def _do_request(call: Call, first: bytes | None, second: bytes | None) -> CreateRequest:

@@ -21,7 +21,7 @@ from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect
 from connectors._wire.envelopes import Envelope
-from connectors._wire.large_requests import parsed
+from connectors._wire.large_messages import parsed
 from connectors._wire.transport import Call, Route, unary
 from connectors.models import LogPage, Resource
 
