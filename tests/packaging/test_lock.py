@@ -51,7 +51,7 @@ def applies(requirement: Requirement) -> bool:
     return not ours and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
 
 
-SERVED = {name: lines for name, lines in SERVICE.extras.items() if name != "testing"}
+SERVED = {name: lines for name, lines in SERVICE.extras.items() if name not in {"local", "testing"}}
 """The extras that a server may need."""
 CHECKOUT = Lock(ROOT / "requirements.lock", [*tools("dev"), *(line for p in PACKAGES for line in p.requirements)])
 IMAGE = Lock(
@@ -105,7 +105,7 @@ def test_none_of_the_workspace_s_own_packages_is_taken_from_the_index(lock: Lock
     assert OURS.isdisjoint(lock.versions)
 
 
-def test_the_image_has_every_extra_of_the_service_but_its_tests_own() -> None:
+def test_the_image_has_every_extra_that_a_server_may_need() -> None:
     installed = re.findall(rf"{SERVICE.name}\[([a-z0-9,-]+)\]", (SERVICE.folder / "Dockerfile").read_text())
     assert [sorted(extras.split(",")) for extras in installed] == [sorted(SERVED)]
 
