@@ -1,11 +1,12 @@
 """Acme's stand-in: a real HTTP server of this machine.
 
-``python -m tests.fake_acme`` serves it on port 8700, for trying the plugin out.
+``python -m tests.fake_acme`` serves it on port 8700, or the one that is given, for trying the plugin out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,14 +59,14 @@ def _refused(status: int, message: str) -> web.Response:
     return web.json_response({"message": message}, status=status)
 
 
-async def _serve() -> None:
-    async with FakeAcme(port=8700) as fake:
+async def _serve(port: int = 8700) -> None:
+    async with FakeAcme(port=port) as fake:
         print(f"listening on {fake.url}; the token is {fake.token}", flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(_serve())
+        asyncio.run(_serve(*map(int, sys.argv[1:])))
     except KeyboardInterrupt:
         pass
