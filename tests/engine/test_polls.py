@@ -3,6 +3,7 @@ written down."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
@@ -346,6 +347,23 @@ async def test_the_store_is_asked_while_the_platform_is(bench: Bench, store: Slo
         before = now()
         await engine.get(job_request(META))
         assert now() - before == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_store_and_a_platform_that_answer_at_the_same_instant_are_both_heard(bench: Bench, steps: int) -> None:
+    class Late(SlowStore):
+        async def find_job(self, job: str) -> Record | None:
+            await anyio.sleep(4.0)
+            for _ in range(steps):  # of the event loop
+                await asyncio.sleep(0)
+            return await super().find_job(job)
+
+    bench.store = Late()
+    await bench.store.start()
+    bench.acme.on_get = lambda ctx: slowly(4.0)
+    async with bench.engine() as engine:
+        assert (await engine.get(job_request(META))).phase is Phase.RUNNING
+        await asyncio.sleep(0)
 
 
 async def test_a_store_and_a_platform_that_hang_take_no_longer_than_the_deadline(

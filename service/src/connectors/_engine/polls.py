@@ -132,24 +132,22 @@ class Polls:
 
     async def _look_up(self, name: str, poll: SharedPoll, until: float) -> Record | None:
         """The job's record; None where there is none, or none to be had in the time that the platform takes."""
-        limit = asyncio.timeout_at(until)
+        limit = anyio.CancelScope(deadline=until)
 
-        def hurry(_: asyncio.Future[None]) -> None:
-            limit.reschedule(min(until, now() + _RECORD_PATIENCE))
+        def hurry(_: asyncio.Future[None]) -> None:  # it may come when the record was found just now
+            limit.deadline = min(until, now() + _RECORD_PATIENCE)
 
+        poll.done.add_done_callback(hurry)
         try:
-            async with limit:
-                poll.done.add_done_callback(hurry)
-                try:
-                    return await self._store.find_job(name)
-                finally:
-                    poll.done.remove_done_callback(hurry)
-        except TimeoutError:
+            with limit:
+                return await self._store.find_job(name)
             log.debug("a job is polled without its record: the store does not answer")
         except StoreUnavailable as error:
             log.debug("a job is polled without its record: %s", error.message)
         except Exception:
             log.exception("the record of a job cannot be read")
+        finally:
+            poll.done.remove_done_callback(hurry)
         return None
 
     # --- what is answered
