@@ -38,7 +38,7 @@ def rows(output: str) -> list[list[str]]:
 def test_help_names_the_commands(run: Run) -> None:
     result = run("--help")
     assert result.returncode == 0
-    assert all(f" {name} " in result.stdout for name in ("serve", "list", "check", "jobs"))
+    assert all(f" {name} " in result.stdout for name in ("serve", "list", "check", "jobs", "new"))
 
 
 def test_version_is_that_of_the_distribution(run: Run) -> None:

@@ -30,9 +30,11 @@ PACKAGES = ["service", *sorted(str(each.parent.relative_to(ROOT)) for each in RO
 
 MADE = ["make demo", "make test", "make install", "make check", "make serve", "make wheels"]
 BY_THE_AUTHOR = ["pip install -e .", "connectors list", "connectors serve", "connectors check", "python call.py"]
+BY_A_NEW_PLUGIN_S = ["connectors new acme", "cd connectors-acme", "pip install -e '.[dev]'", "pytest"]
+"""tests/new/test_plugin.py runs these."""
 IN_CONTAINERS = ["docker compose up --build --wait", "docker compose down"]
 READY = "curl http://127.0.0.1:9090/readyz"
-RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *IN_CONTAINERS, READY]
+RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *BY_A_NEW_PLUGIN_S, *IN_CONTAINERS, READY]
 """Every command that a test below runs, or stands for as the module's docstring says."""
 OF_WHEELS = "pip install dist/*.whl"
 OF_A_PACKAGE = {"make wheels", OF_WHEELS, "connectors list", "connectors serve"}
