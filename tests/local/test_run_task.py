@@ -30,7 +30,7 @@ QUICK: Mapping[str, Any] = {"poll_interval": 0.05}
 
 
 async def run(task: TaskTemplate, via: Calls, **options: Any) -> Outcome:
-    return await run_task(task, options.pop("inputs", {}), via=via, **(QUICK | options))
+    return await run_task(task, options.pop("inputs", {}), via=via, **{**QUICK, **options})
 
 
 # --- ways to end
@@ -129,8 +129,9 @@ async def test_a_second_cancellation_does_not_wait_and_says_what_finds_the_job(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert told[-1].stage == "left"
-    assert platform.jobs()[0].id.encode() in told[-1].meta
+    last = told.pop()
+    assert last.stage == "left"
+    assert platform.jobs()[0].id.encode() in last.meta
     assert platform.jobs()[0].id in caplog.text
     platform.clear_faults()
 
