@@ -93,6 +93,18 @@ def test_nothing_of_the_template_s_name_is_left(tmp_path: Path, kind: Kind) -> N
     assert [path for path in folder.rglob("*") if path.is_file() and "acme" in path.read_text().lower()] == []
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize(
+    "name", ["x", "y1", "class", "async", "request", "fake", "task", "acme", "acme-acme", "a" * 32, "-".join("a" * 16)]
+)
+def test_whatever_the_name_the_files_are_well_formed_and_formatted(tmp_path: Path, name: str, kind: Kind) -> None:
+    folder, _ = write_plugin(Names.of(name), kind, tmp_path)
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--no-cache"]
+        done = subprocess.run(ruff, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize("what", ["folder", "file"])
 def test_what_is_there_already_is_left_as_it_is(tmp_path: Path, what: str) -> None:
     there = tmp_path / "connectors-acme"

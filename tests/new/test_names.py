@@ -68,6 +68,12 @@ def test_a_name_whose_classes_would_be_the_kit_s_is_refused(given: str) -> None:
         Names.of(given)
 
 
+@pytest.mark.parametrize("given", ["test", "testrail", "test-jobs"])
+def test_a_name_whose_classes_pytest_would_take_for_tests_is_refused(given: str) -> None:
+    with pytest.raises(BadName, match="pytest"):
+        Names.of(given)
+
+
 @given(st.text(max_size=40) | st.from_regex(r"[A-Za-z0-9_.-]{1,34}", fullmatch=True))
 def test_whatever_is_taken_is_a_distribution_a_module_and_a_class(given: str) -> None:
     try:

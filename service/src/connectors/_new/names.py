@@ -52,6 +52,10 @@ class Names:
             raise BadName(f"{_PREFIX}{name} is a package of this project: choose another name")
         if name in _OF_THE_KIT:
             raise BadName(f"{given!r} would name the plugin's classes as this project's own are: choose another name")
+        if name.startswith("test"):
+            raise BadName(
+                f"{given!r} would name the plugin's classes as tests are named, to pytest: choose another name"
+            )
         return cls(name)
 
     @property

@@ -1,6 +1,7 @@
 """Acme's stand-in: a real HTTP server of this machine, whose jobs run nothing.
 
-``python -m tests.fake_acme`` serves it on port 8700, or the one that is given, for trying the plugin out.
+``python -m tests.fake_acme [PORT]`` serves it for trying the plugin out:
+on port 8700 if no other is given.
 """
 
 from __future__ import annotations
