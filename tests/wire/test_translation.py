@@ -7,6 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from flyteidl.core import literals_pb2
+from flyteidl2.core import literals_pb2 as literals2_pb2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from connectors import (
     Container,
@@ -28,13 +32,14 @@ from connectors import (
     TaskMetadata,
     TaskTemplate,
 )
-from connectors._literals import Unencodable
+from connectors._literals import Unencodable, to_literal
 from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.executions import read_execution_metadata, write_execution_metadata
 from connectors._messages.instants import read_duration, read_timestamp, write_duration, write_timestamp
 from connectors._messages.observations import read_line, read_metrics, write_line, write_metric
 from connectors._messages.resources import read_resource, write_resource_v1, write_resource_v2
+from connectors._messages.schema import plan_of
 from connectors._messages.templates import read_template, write_template
 from connectors._proto.flyteidl import admin
 from connectors._proto.flyteidl import core as core_v1
@@ -203,3 +208,43 @@ def test_times_out_of_range_are_named() -> None:
         read_duration(Duration(seconds=1 << 60), "step")
     with pytest.raises(Unencodable, match="step"):
         write_duration(timedelta(days=10_000 * 400), "step")
+
+
+def test_flyte_2s_literals_have_every_field_of_flyte_1s() -> None:
+    """Which is why outputs that were written for the one can be sent to the other."""
+    seen: set[tuple[Any, Any]] = set()
+
+    def compare(old: Any, new: Any) -> None:
+        if (old.cls, new.cls) in seen:
+            return
+        seen.add((old.cls, new.cls))
+        for field in old.fields:
+            its = new.by_name[field.name]
+            assert (its.number, its.kind) == (field.number, field.kind)
+            if hasattr(field.detail, "plan"):
+                compare(field.detail.plan, its.detail.plan)
+
+    compare(plan_of(core_v1.Literal), plan_of(core_v2.Literal))
+    assert len(seen) > 20
+
+
+NUMBERS = st.lists(st.one_of(st.floats(), st.integers(-5, 5), st.text(max_size=2), st.none()), max_size=6)
+
+
+@CORES
+@given(values=st.lists(st.one_of(NUMBERS, st.lists(st.floats(), max_size=6)), max_size=4))
+def test_collections_of_numbers_are_written_as_protobuf_writes_them(core: ModuleType, values: list[Any]) -> None:
+    official = literals_pb2 if core is core_v1 else literals2_pb2
+    written = serialise(to_literal(values, core))
+    read = official.Literal.FromString(written)
+    assert read.SerializeToString(deterministic=True) == written
+    assert len(read.collection.literals) == len(values)
+    assert parse(core.Literal, written) == to_literal(values, core)
+
+
+@CORES
+def test_a_number_with_a_hash_keeps_it(core: ModuleType) -> None:
+    number = core.Scalar(primitive=core.Primitive(float_value=0.5))
+    literals = [core.Literal(scalar=number), core.Literal(scalar=number, hash="h"), core.Literal(scalar=number)]
+    message = core.LiteralCollection(literals=literals)
+    assert parse(core.LiteralCollection, serialise(message)) == message

@@ -7,8 +7,6 @@ from functools import cached_property
 from typing import Any
 
 from connectors._literals import literal_map, natives_from_inputs, outputs
-from connectors._messages.decoding import parse
-from connectors._messages.encoding import serialise
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import task
 from connectors.models import LiteralType
@@ -76,14 +74,9 @@ def write_outputs_v1(values: Mapping[str, Any]) -> core_v1.LiteralMap:
     """Flyte 1's outputs. :raises: as :meth:`WrittenOutputs.of` does."""
     if not isinstance(values, WrittenOutputs):
         return literal_map(values)
-    # the two protocols' literals have the same numbers and types on the wire
-    return core_v1.LiteralMap(
-        literals={
-            each.name: parse(core_v1.Literal, serialise(each.value))
-            for each in values.message.literals
-            if each.value is not None
-        }
-    )
+    # Flyte 2's literals as they stand: they have every field of Flyte 1's, and are written by its declarations
+    literals: dict[str, Any] = {each.name: each.value for each in values.message.literals if each.value is not None}
+    return core_v1.LiteralMap(literals=literals)
 
 
 def write_outputs_v2(values: Mapping[str, Any]) -> task.Outputs:
