@@ -145,7 +145,10 @@ class FakeDatabricks:
         run = self.runs.get(int(request.query["run_id"]))
         if run is None:
             return _no_run(request.query["run_id"])
-        return web.json_response({name: value for name, value in run.items() if name != "idempotency_token"})
+        hidden = {"idempotency_token"} | (
+            {"repair_history"} if request.query.get("include_history") != "true" else set()
+        )
+        return web.json_response({name: value for name, value in run.items() if name not in hidden})
 
     async def _output(self, request: web.Request) -> web.StreamResponse:
         if (fault := self._arrived("get-output", request)) is not None:

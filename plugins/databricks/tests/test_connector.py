@@ -204,6 +204,15 @@ async def test_a_run_is_shown_with_its_links_and_its_facts(
     assert databricks.count("get-output") == 0
 
 
+async def test_a_failed_run_that_is_being_repaired_runs(
+    connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
+) -> None:
+    history = [{"type": "ORIGINAL", "state": FAILED}, {"type": "REPAIR", "state": RUNNING}]
+    databricks.new_run = {"state": FAILED, "repair_history": history}
+    job = await connector.create(task(), new_context())
+    assert (await connector.get(job, new_context())).phase is Phase.RUNNING
+
+
 async def test_a_failed_run_says_why_in_its_tasks_own_words(
     connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
 ) -> None:
@@ -337,6 +346,13 @@ async def test_a_token_that_is_none_is_refused(
 
 
 # --- the Spark plugin's tasks
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_the_spark_task_type_is_served_by_setting_alone(wanted: bool) -> None:
+    settings = DatabricksSettings(spark=True) if wanted else DatabricksSettings()
+    assert SparkConnector(settings).is_wanted is wanted
+    assert DatabricksConnector(settings).is_wanted
 
 
 async def test_the_spark_task_type_runs_as_well(

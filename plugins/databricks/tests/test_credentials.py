@@ -23,8 +23,9 @@ from connectors import (
     Unavailable,
 )
 from connectors.http import Egress
-from connectors.secrets import Asked, FileSecrets, RequestSecrets, Secret, SecretRules, SecretScope
+from connectors.secrets import Asked, FileSecrets, RequestSecrets, Secret, SecretRules, SecretScope, redact
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
+from connectors_databricks._signing import Credentials, Signer
 from plugins.databricks.tests.conftest import NewContext, Task
 from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks, Fault
 
@@ -238,6 +239,15 @@ async def test_a_token_in_a_meta_is_never_written_or_shown(databricks: FakeDatab
     assert b"of-the-meta" not in job.encode()
 
 
+async def test_a_token_in_a_meta_that_was_used_is_hidden_like_any_secret(
+    connector: DatabricksConnector, databricks: FakeDatabricks, new_context: NewContext, run_id: str
+) -> None:
+    databricks.valid.add("of-a-meta-that-was-used")
+    job = DatabricksRun(databricks.place, run_id, "of-a-meta-that-was-used")
+    await connector.get(job, new_context(secrets={}))
+    assert redact("a gateway says of-a-meta-that-was-used") == "a gateway says [secret]"
+
+
 async def test_a_meta_of_the_references_oauth_is_read(
     connector: DatabricksConnector, databricks: FakeDatabricks, new_context: NewContext, run_id: str
 ) -> None:
@@ -418,6 +428,28 @@ async def test_what_oauth_lacks_is_named(
     some = {name: value for name, value in OAUTH.items() if not name.endswith(missing)}
     with pytest.raises(FailedPrecondition, match=f"needs a {missing}"):
         await machine.create(task(), new_context(secrets=some))
+
+
+class Counted:
+    """A session, and how many there were."""
+
+    opened = 0
+
+    def __init__(self) -> None:
+        Counted.opened += 1
+
+    def sign(self) -> tuple[Mapping[str, str], float]:
+        return {"Authorization": "Bearer invented"}, 3600.0
+
+
+async def test_only_so_many_identities_are_kept() -> None:
+    signer = Signer(identities=2, open_session=lambda _credentials, _egress: Counted())
+    Counted.opened = 0
+    who = [Credentials("https://h", attributes={"client_id": name}) for name in "abc"]
+    for each in (who[0], who[1], who[0], who[2], who[0], who[1]):  # the second had to go for the third
+        await signer.sign(each, Egress())
+    assert Counted.opened == 4
+    await signer.aclose()
 
 
 # --- other ways of the SDK's
