@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +50,20 @@ class UnwantedConnector(EchoConnector):
         return False
 
 
+class SlowConnector(EchoConnector):
+    task_type = "slow"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
+        self.entered.set()
+        await self.go_on.wait()
+        return Resource(Phase.SUCCEEDED, outputs={"x": 1})
+
+
 class BrokenConnector(EchoConnector):
     task_type = "broken"
 
@@ -68,6 +84,17 @@ async def test_the_connectors_live_as_long_as_the_server() -> None:
     async with ConnectorServer(nap):
         assert nap.calls == ["start"]
     assert nap.calls == ["start", "aclose"]
+
+
+async def test_a_call_that_is_in_flight_at_the_end_is_answered() -> None:
+    slow = SlowConnector()
+    async with AsyncExitStack() as clients:
+        async with ConnectorServer(slow) as server:
+            client = await clients.enter_async_context(server.client())
+            call = asyncio.ensure_future(client.do(TaskTemplate("slow")))
+            await slow.entered.wait()
+            asyncio.get_running_loop().call_later(0.1, slow.go_on.set)
+        assert (await call).outputs == {"x": 1}
 
 
 async def test_what_the_engine_does_it_does_here() -> None:
@@ -152,11 +179,10 @@ async def test_the_environment_and_the_folder_say_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "connectors.toml").write_text("allow_task_types = 7\n")
-    monkeypatch.setenv("CONNECTORS_STORE", f"sqlite:///{tmp_path / 'other.sqlite'}")
+    monkeypatch.setenv("CONNECTORS_LEASE", "never")
     with caplog.at_level(logging.WARNING):
         async with ConnectorServer(NapConnector()) as server, server.client() as client:
             assert len(await client.list_connectors()) == 1
-    assert not (tmp_path / "other.sqlite").exists()
 
 
 async def test_a_server_that_is_not_started_has_no_address_and_one_that_ended_answers_nothing() -> None:
