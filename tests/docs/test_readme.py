@@ -20,9 +20,13 @@ from pathlib import Path
 
 import pytest
 
+from connectors._run.exit_codes import ExitCode
 from connectors._settings import Settings, load
 from tests.docs.author import Author
 from tests.docs.blocks import ROOT, blocks_of
+from tests.emulators.fixtures import crucible_url
+
+__all__ = ["crucible_url"]
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = blocks_of(README)
@@ -32,9 +36,18 @@ MADE = ["make demo", "make test", "make install", "make check", "make serve", "m
 BY_THE_AUTHOR = ["pip install -e .", "connectors list", "connectors serve", "connectors check", "python call.py"]
 BY_A_NEW_PLUGIN_S = ["connectors new acme", "cd connectors-acme", "pip install -e '.[dev]'", "pytest"]
 """tests/new/test_plugin.py runs these."""
+RUNS = [
+    "connectors run timer.yaml --input seconds=2",
+    "connectors run timer.yaml --input seconds=2 --endpoint 127.0.0.1:8000 --protocol flyte2",
+]
+STEPS = [
+    "connectors create timer.yaml --input seconds=2",
+    """connectors get timer '{"rings_at": 1715938200.0}'""",
+    """connectors delete timer '{"rings_at": 1715938200.0}'""",
+]
 IN_CONTAINERS = ["docker compose up --build --wait", "docker compose down"]
 READY = "curl http://127.0.0.1:9090/readyz"
-RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *BY_A_NEW_PLUGIN_S, *IN_CONTAINERS, READY]
+RUN_HERE = [*MADE, "make help", *BY_THE_AUTHOR, *BY_A_NEW_PLUGIN_S, *RUNS, *STEPS, *IN_CONTAINERS, READY]
 """Every command that a test below runs, or stands for as the module's docstring says."""
 OF_WHEELS = "pip install dist/*.whl"
 OF_A_PACKAGE = {"make wheels", OF_WHEELS, "connectors list", "connectors serve"}
@@ -45,6 +58,8 @@ PARTS = {
     "the call": ("python", "ConnectorClient("),
     "the package": ("toml", "[build-system]"),
     "the list": ("text", "TASK TYPE"),
+    "the task": ("yaml", "type: timer"),
+    "the query": ("yaml", "type: bigquery"),
     "the configuration": ("toml", "[plugins.bigquery]"),
     "the secrets": ("toml", "[secrets.bigquery]"),
 }
@@ -179,6 +194,32 @@ def test_the_call_polls_the_job_to_its_success(author: Author, served: Served) -
     found = re.fullmatch(r"SUCCEEDED \{'rang_at': (\d+\.\d+)\}", last)
     assert found is not None
     assert started < float(found[1]) < time.time()
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_the_task_runs_here_and_through_the_server(author: Author, served: Served, command: str) -> None:
+    (author.package / "timer.yaml").write_text(part("the task"), "utf-8")
+    found = re.fullmatch(r"rang_at: (\d+\.\d+)\n", author.run(command.replace("127.0.0.1:8000", served.address)))
+    assert found is not None
+    assert time.time() - 60 < float(found[1]) < time.time()
+
+
+def test_the_steps_of_a_run_are_commands(author: Author) -> None:
+    (author.package / "timer.yaml").write_text(part("the task"), "utf-8")
+    created, asked, deleted = map(author.run, STEPS)
+    assert re.fullmatch(r'\{"rings_at":\d+\.\d+\}\n', created)
+    assert (asked, deleted) == ("SUCCEEDED\nrang_at: 1715938200.0\n", "")
+
+
+def test_the_query_runs_on_an_emulator(author: Author, crucible_url: str) -> None:
+    (author.package / "query.yaml").write_text(part("the query"), "utf-8")
+    shown = author.run("connectors run query.yaml", BIGQUERY_EMULATOR_HOST=crucible_url)
+    assert '"uri": "bq://my-project:' in shown
+
+
+def test_the_exit_codes_are_those_of_the_command() -> None:
+    rows = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
+    assert sorted(map(int, rows)) == sorted(ExitCode)
 
 
 def test_the_server_says_that_it_is_ready_at_the_path_of_the_readme(served: Served) -> None:
