@@ -199,15 +199,16 @@ class _Run:
         """Delete the job, if there is one, whatever cancels the run meanwhile; but for a second cancellation of the
         task itself.
         """
-        if self._creating is None or self._seen.phase.is_terminal:
+        creating = self._creating
+        if creating is None or self._seen.phase.is_terminal or _has_failed(creating):
             return
         self._tell("deleting")
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(self._end_within):
                 if not self._meta:
                     try:
-                        self._meta = await asyncio.shield(self._creating)
-                    except Exception:  # noqa: BLE001 - there is no job, or nobody knows which: the create's caller hears why
+                        self._meta = await asyncio.shield(creating)
+                    except Exception:  # noqa: BLE001 - there is no job, or nobody knows which
                         return
                 await self._via.delete(self._category, self._meta)
         except TimeoutError:
@@ -246,3 +247,7 @@ class _Run:
                     meta=self._meta,
                 )
             )
+
+
+def _has_failed(creating: asyncio.Task[bytes]) -> bool:
+    return creating.done() and not creating.cancelled() and creating.exception() is not None
