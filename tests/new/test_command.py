@@ -61,6 +61,7 @@ def test_a_plugin_has_its_parts(tmp_path: Path, kind: Kind) -> None:
         ".gitignore",
         "README.md",
         "pyproject.toml",
+        "task.yaml",
         *(
             f"src/connectors_my_jobs/{name}"
             for name in (

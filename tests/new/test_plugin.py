@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -16,19 +17,22 @@ from tests.docs.author import Author
 from tests.docs.blocks import Block, blocks_of
 from tests.packaging.workspace import SERVICE
 
+RUN = """connectors run task.yaml --input 'words=["a", "b"]'"""
 OF_THE_README = {
     "python -m venv .venv",
     ". .venv/bin/activate",
     "pip install -e '.[dev]'",
     "connectors list",
     "connectors check --store memory://",
+    RUN,
     "connectors serve --store memory://",
+    f"{RUN} --endpoint 127.0.0.1:8000",
     "pytest",
     "ruff check",
     "ruff format --check",
     "mypy",
 }
-"""What a test below runs, or stands for: the environment is the author's, and the plugin's own tests start servers."""
+"""What a test below runs, on ports that are free; the environment is the author's."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,42 @@ def stand_in(plugin: Plugin) -> Iterator[str]:
             process.terminate()
 
 
-def test_the_script_of_its_readme_runs_the_task(plugin: Plugin, stand_in: str) -> None:
-    [script] = [block.text for block in plugin.blocks if block.language == "python"]
-    [try_it] = [block.text for block in plugin.blocks if "export " in block.text]
-    exported = dict(re.findall(r"^export (\w+)=(\S+)$", try_it, re.MULTILINE))
+@pytest.fixture
+def variables(plugin: Plugin, stand_in: str) -> dict[str, str]:
+    """What the README exports, with the stand-in's port."""
+    [block] = [block.text for block in plugin.blocks if "export " in block.text]
+    exported = dict(re.findall(r"^export (\w+)=(\S+)$", block, re.MULTILINE))
     endpoint = f"CONNECTORS_{plugin.module.upper()}__ENDPOINT"
-    assert exported.pop(endpoint) == "http://127.0.0.1:8700"
+    assert exported[endpoint] == "http://127.0.0.1:8700"
+    return {**exported, endpoint: stand_in}
+
+
+def test_the_script_of_its_readme_runs_the_task(plugin: Plugin, variables: dict[str, str]) -> None:
+    [script] = [block.text for block in plugin.blocks if block.language == "python"]
     (plugin.folder / "script.py").write_text(script, "utf-8")
-    said = plugin.run("python script.py", **exported, **{endpoint: stand_in})
-    assert "'arguments': {'words': ['a', 'b']}" in said
+    assert "'arguments': {'words': ['a', 'b']}" in plugin.run("python script.py", **variables)
+
+
+def test_its_task_runs_by_the_command(plugin: Plugin, variables: dict[str, str]) -> None:
+    done = json.loads(plugin.run(f"{RUN} --json", **variables))
+    assert done["outputs"]["result"]["arguments"] == {"words": ["a", "b"]}
+
+
+@pytest.fixture
+def served(plugin: Plugin, variables: dict[str, str]) -> Iterator[str]:
+    """The address of a server, as the README has it started, on free ports."""
+    free = {"CONNECTORS_PORT": "0", "CONNECTORS_METRICS_PORT": "0", "CONNECTORS_LOG_FORMAT": "json"}
+    with plugin.author.start("connectors serve --store memory://", **free, **variables) as process:
+        assert process.stderr is not None
+        ready = next(line for line in process.stderr if '"ready"' in line)
+        yield json.loads(ready)["address"]
+        process.terminate()
+        process.stderr.read()
+
+
+def test_its_task_runs_through_a_server(plugin: Plugin, served: str) -> None:
+    done = json.loads(plugin.run(f"{RUN} --json --endpoint {served}"))
+    assert done["outputs"]["result"]["arguments"] == {"words": ["a", "b"]}
 
 
 def test_its_readme_names_no_other_command(plugin: Plugin) -> None:
