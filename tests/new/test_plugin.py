@@ -19,8 +19,6 @@ from tests.packaging.workspace import SERVICE
 
 RUN = """connectors run task.yaml --input 'words=["a", "b"]'"""
 OF_THE_README = {
-    "python -m venv .venv",
-    ". .venv/bin/activate",
     "pip install -e '.[dev]'",
     "connectors list",
     "connectors check --store memory://",

@@ -36,5 +36,5 @@ def new(
         sys.exit(1)
     for path in written:
         typer.echo(folder / path)
-    typer.echo(f"\nNext, in an environment of its own:\n  cd {shlex.quote(str(folder))}")
+    typer.echo(f"\nNext, where the service is installed:\n  cd {shlex.quote(str(folder))}")
     typer.echo("  pip install -e '.[dev]'\n  connectors list\n  pytest")
