@@ -53,12 +53,12 @@ class Terminal:
 
 @asynccontextmanager
 async def on_terminal(
-    script: str, *arguments: str, variables: Mapping[str, str] | None = None
+    script: str, *arguments: str, variables: Mapping[str, str] | None = None, python: str = sys.executable
 ) -> AsyncIterator[Terminal]:
     """Run Python code as a program of its own, with a terminal of its own."""
     ours, theirs = pty.openpty()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _IN_CHARGE, sys.executable, "-c", script, *arguments),
+        *(sys.executable, "-c", _IN_CHARGE, python, "-c", script, *arguments),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -13,7 +13,7 @@ from typing import Any
 
 from demo.emulators import Recipe, environment_of
 
-__all__ = ["Answers", "ask"]
+__all__ = ["FLYTEKIT", "Answers", "ask"]
 
 _HERE = Path(__file__).parent
 _REFERENCE = _HERE.parents[1] / "benchmarks" / "reference" / "requirements.txt"
@@ -24,11 +24,12 @@ def _unused(port: int, data: Path) -> list[str]:
     raise NotImplementedError("it is no server")
 
 
-_SDK = Recipe(
+FLYTEKIT = Recipe(
     name="flytekit-plugins",
     requirements=tuple(f"{_REFERENCE.read_text('utf-8')}\n{(_HERE / 'requirements.txt').read_text('utf-8')}".split()),
     command=_unused,
 )
+"""flytekit and its plugins."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def ask(
         to be read.
     :raises demo.emulators.EmulatorUnavailable: the environment cannot be made here.
     """
-    environment = environment_of(_SDK)
+    environment = environment_of(FLYTEKIT)
     encoded = {name: [b64encode(meta).decode() for meta in metas] for name, metas in read.items()}
     with tempfile.TemporaryDirectory(prefix="flytekit-") as folder:
         answers = Path(folder) / "answers.json"
