@@ -315,7 +315,9 @@ async def test_a_file_that_cannot_be_read_for_long_holds_up_the_end_no_longer(
     async with FaultProxy(openai.url) as proxy:
         proxy.set_fault(Fault(fault, Route("GET", "/v1/files/.*"), status=500))
         connector = OpenAIBatchConnector(OpenAISettings(f"{proxy.url}/v1"))
-        found = await connector.get(OpenAIBatch(made["id"]), context(seconds=2.0))
+        ctx = context(seconds=2.0)
+        found = await connector.get(OpenAIBatch(made["id"]), ctx)
+        assert ctx.remaining() > 0.5, "the call's time was over"
         await connector.aclose()
     assert (found.phase, found.outputs) == (Phase.SUCCEEDED, {"result": made})
     assert found.custom_info is not None
