@@ -28,7 +28,8 @@ class AcmeSettings:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        extra = parts.query or parts.fragment or parts.username
+        if parts.scheme not in {"http", "https"} or not parts.hostname or extra:
             raise ValueError("endpoint: must be a URL like https://api.acme.example")
         if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
             raise ValueError("endpoint: must be https, since the token is sent there")

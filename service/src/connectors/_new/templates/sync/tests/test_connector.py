@@ -65,7 +65,9 @@ async def test_a_task_that_cannot_be_carried_out_is_refused_with_the_reason(
     assert fake.results == {}
 
 
-@pytest.mark.parametrize("endpoint", ["api.example.com", "http://api.example.com", "https://"])
+@pytest.mark.parametrize(
+    "endpoint", ["api.example.com", "http://api.example.com", "https://", "https://me@api.example.com"]
+)
 def test_an_endpoint_that_the_token_must_not_go_to_is_refused(endpoint: str) -> None:
     with pytest.raises(ValueError, match="endpoint"):
         AcmeSettings(endpoint=endpoint)
