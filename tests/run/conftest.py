@@ -124,7 +124,7 @@ def _place(name: str, server: ConnectorServer) -> Place:
 @pytest.fixture
 def command(tmp_path: Path, plugins: Path, platform: FakePlatform) -> Command:
     variables = {
-        "PYTHONPATH": str(plugins),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")])),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         # whatever else is installed beside the project is not part of these tests
         "CONNECTORS_ALLOW_PLUGINS": "platform,chatty,echo,bigquery",

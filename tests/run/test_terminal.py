@@ -128,4 +128,5 @@ async def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
     async with Terminal(command, "run", write_task(), term="dumb").shown() as terminal:
         assert (await terminal.ended())[0] == 0
         await until(lambda: "SUCCEEDED  the job is SUCCEEDED" in terminal.text)
+    assert "0.0 s  CREATING" in terminal.text
     assert "\x1b[" not in terminal.screen

@@ -58,6 +58,9 @@ async def behind_tls(address: str, certificate: Path, key: Path) -> AsyncIterato
     context.set_alpn_protocols(["h2"])
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":  # as gRPC's own servers do
+            writer.close()
+            return
         inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
         await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 

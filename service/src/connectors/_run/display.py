@@ -125,7 +125,7 @@ class Display:
         line = Text(self._task_type, "bold")
         line.append("  ").append(_state(progress))
         for link in progress.log_links:
-            line.append("  ").append(printable(link.name), Style(link=link.uri, underline=True))
+            line.append("  ").append(printable(link.name), Style(link=printable(link.uri), underline=True))
         picture = Table.grid(padding=(0, 1))
         picture.add_column()
         picture.add_column(justify="right")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
@@ -67,7 +68,9 @@ def _links(links: Iterable[TaskLog]) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """JSON-like: a time as ISO 8601, a duration as seconds, bytes as base64, a dataclass by its fields."""
+    """JSON-like: a time as ISO 8601, a duration as seconds, bytes as base64, a dataclass by its fields, and as
+    text a number that JSON does not have.
+    """
     match value:
         case enum.Enum():
             return _plain(value.value)
@@ -83,6 +86,8 @@ def _plain(value: Any) -> Any:
             return [_plain(each) for each in value]
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        case float() if not math.isfinite(value):
+            return str(value)
         case None | str() | int() | float():
             return value
     return str(value)
