@@ -14,6 +14,9 @@ import pytest
 from tests.packaging.workspace import PACKAGES, PLUGINS, SERVICE, Package
 
 
+CACHES = {"__pycache__", ".ruff_cache"}
+
+
 @dataclass(frozen=True)
 class Wheel:
     """A wheel's files, by their path in it."""
@@ -47,9 +50,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Wheel]:
 
 
 def installed_files(package: Package) -> set[str]:
-    """What should arrive at the user: the import package's files, without what Python caches."""
+    """What should arrive at the user: the import package's files, without what Python and ruff cache."""
     folder = package.import_package
-    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    paths = (path for path in folder.rglob("*") if path.is_file() and CACHES.isdisjoint(path.parts))
     return {str(Path(folder.name) / path.relative_to(folder)) for path in paths}
 
 
