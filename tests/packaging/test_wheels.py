@@ -13,7 +13,6 @@ import pytest
 
 from tests.packaging.workspace import PACKAGES, PLUGINS, SERVICE, Package
 
-
 CACHES = {"__pycache__", ".ruff_cache"}
 
 
