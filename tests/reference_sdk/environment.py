@@ -1,4 +1,4 @@
-"""The environment of flytekit and its plugins, and questions to what runs in it."""
+"""The environments of Flyte's own SDKs, and questions to what runs in flytekit's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from demo.emulators import Recipe, environment_of
 
-__all__ = ["FLYTEKIT", "Answers", "ask"]
+__all__ = ["FLYTEKIT", "FLYTE_SDK", "Answers", "ask"]
 
 _HERE = Path(__file__).parent
 _REFERENCE = _HERE.parents[1] / "benchmarks" / "reference" / "requirements.txt"
@@ -30,6 +30,13 @@ FLYTEKIT = Recipe(
     command=_unused,
 )
 """flytekit and its plugins."""
+
+FLYTE_SDK = Recipe(
+    name="flyte-sdk",
+    requirements=tuple((_HERE / "requirements-flyte2.txt").read_text("utf-8").split()),
+    command=_unused,
+)
+"""Flyte 2's SDK, with its BigQuery plugin."""
 
 
 @dataclass(frozen=True)

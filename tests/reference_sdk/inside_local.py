@@ -24,11 +24,11 @@ if address:
     options["via"] = lambda: ThroughServer.at(address)
 
 
-class LocalQuery(AsyncConnectorExecutorMixin, bigquery.BigQueryTask):  # type: ignore[misc]  # without types here
+class LocalQuery(AsyncConnectorExecutorMixin, bigquery.BigQueryTask):  # type: ignore[misc,name-defined]  # without types here
     local_run = RunOptions(**options)
 
 
-class LocalChat(AsyncConnectorExecutorMixin, openai.ChatGPTTask):  # type: ignore[misc]  # as above
+class LocalChat(AsyncConnectorExecutorMixin, openai.ChatGPTTask):  # type: ignore[misc,name-defined]  # as above
     local_run = RunOptions(**options)
 
 
@@ -46,15 +46,15 @@ numbers = query("SELECT @v + 1 AS n, @names[OFFSET(0)] AS name", v=int, names=li
 chat = LocalChat(name="chat", chatgpt_config={"model": "gpt-4o"})
 
 
-def workflow_of_both(v: int) -> tuple[flytekit.StructuredDataset, str]:
+def workflow_of_both(v):  # type: ignore[no-untyped-def]  # flytekit wants types, not their names: see below
     return numbers(v=v, names=["a"]), chat(message="Who is there?")
 
 
 def main() -> Any:
     match what:
         case "workflow":
-            # its annotations are names here, and flytekit looks at types
-            workflow_of_both.__annotations__ = {"v": int, "return": tuple[flytekit.StructuredDataset, str]}
+            table_type: Any = flytekit.StructuredDataset
+            workflow_of_both.__annotations__ = {"v": int, "return": tuple[table_type, str]}
             table, answer = flytekit.workflow(workflow_of_both)(v=6)
             return {"table": table._literal_sd.uri, "answer": answer}
         case "failure":

@@ -1,4 +1,4 @@
-"""flytekit's own task classes, unchanged but for the mixin, run in process and through a server."""
+"""Task classes of Flyte's own SDKs, unchanged but for the mixin, run in process and through a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,25 @@ from demo.server_process import running_server
 from plugins.bigquery.tests.test_on_emulators import SLOW
 from tests.emulators.fixtures import llmock_url, local_bigquery_url
 from tests.local.terminal import CTRL_C, on_terminal
-from tests.reference_sdk.environment import FLYTEKIT
+from tests.reference_sdk.environment import FLYTE_SDK, FLYTEKIT
 
 __all__ = ["llmock_url", "local_bigquery_url"]
-INSIDE = Path(__file__).with_name("inside_local.py")
-Run = Callable[..., Mapping[str, Any]]
+SDKS = {"flytekit": (FLYTEKIT, "inside_local.py"), "flyte": (FLYTE_SDK, "inside_local_flyte2.py")}
+Run = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def python() -> str:
-    """flytekit's."""
+@dataclass(frozen=True)
+class Inside:
+    """A program, and the Python of the SDK's environment."""
+
+    python: str
+    program: Path
+
+
+def inside(sdk: str) -> Inside:
+    recipe, program = SDKS[sdk]
     try:
-        return str(environment_of(FLYTEKIT) / "bin" / "python")
+        return Inside(str(environment_of(recipe) / "bin" / "python"), Path(__file__).with_name(program))
     except EmulatorUnavailable as reason:
         pytest.skip(str(reason))
 
@@ -54,10 +62,11 @@ def server(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture
-def run(python: str, variables: dict[str, str], tmp_path: Path) -> Run:
-    def started(what: str, address: str = "") -> Mapping[str, Any]:
+def run(variables: dict[str, str], tmp_path: Path) -> Run:
+    def started(sdk: str, what: str, address: str = "") -> Any:
+        there = inside(sdk)
         done = subprocess.run(
-            [python, INSIDE, what, address],
+            [there.python, there.program, what, address],
             env={"PATH": os.environ["PATH"], **variables},
             cwd=tmp_path,
             capture_output=True,
@@ -67,33 +76,45 @@ def run(python: str, variables: dict[str, str], tmp_path: Path) -> Run:
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
         assert lines, done.stderr
-        result: Mapping[str, Any] = json.loads(lines[0].removeprefix("RESULT "))
-        return result
+        return json.loads(lines[0].removeprefix("RESULT "))
 
     return started
 
 
-def test_a_workflow_runs_its_tasks_in_process_and_through_a_server_with_equal_outputs(run: Run, server: str) -> None:
-    here, there = run("workflow"), run("workflow", server)
+both = pytest.mark.parametrize("sdk", SDKS)
+
+
+def test_a_flytekit_workflow_runs_its_tasks_in_process_and_through_a_server_alike(run: Run, server: str) -> None:
+    here, there = run("flytekit", "workflow"), run("flytekit", "workflow", server)
     for outputs in (here, there):
         assert outputs["table"].startswith("bq://example-project:")
     assert here["answer"] == there["answer"] != ""
 
 
-def test_a_task_that_fails_raises_what_it_came_to(run: Run) -> None:
-    failure = run("failure")
+def test_a_flyte_task_runs_alone_under_a_parent_and_awaited_in_process_and_through_a_server(
+    run: Run, server: str
+) -> None:
+    for tables in (run("flyte", "success"), run("flyte", "success", server)):
+        assert [each.partition(".")[0] for each in tables] == ["bq://example-project:_results"] * 3
+
+
+@both
+def test_a_task_that_fails_raises_what_it_came_to(run: Run, sdk: str) -> None:
+    failure = run(sdk, "failure")
     assert failure["phase"] == "FAILED"
     assert "no_such_dataset was not found" in failure["message"]
 
 
 def test_an_input_of_another_type_is_flytekit_s_own_error(run: Run) -> None:
-    assert "int" in run("wrong input")["message"]
+    assert "int" in run("flytekit", "wrong input")["message"]
 
 
+@both
 @pytest.mark.anyio
-async def test_ctrl_c_stops_the_query(python: str, variables: dict[str, str], local_bigquery_url: str) -> None:
-    program = f"import sys; sys.argv = ['', {SLOW!r}, '']; exec(open({str(INSIDE)!r}).read())"
-    async with HttpClient() as http, on_terminal(program, variables=variables, python=python) as terminal:
+async def test_ctrl_c_stops_the_query(variables: dict[str, str], local_bigquery_url: str, sdk: str) -> None:
+    there = inside(sdk)
+    program = f"import sys; sys.argv = ['', {SLOW!r}, '']; exec(open({str(there.program)!r}).read())"
+    async with HttpClient() as http, on_terminal(program, variables=variables, python=there.python) as terminal:
         await terminal.shows("RUNNING")
         terminal.type(CTRL_C)
         assert await terminal.exit_code() == 130, terminal.text

@@ -15,6 +15,7 @@ from connectors._messages.decoding import Malformed, parse
 from connectors._messages.encoding import serialise
 from connectors._messages.templates import read_template, write_template
 from connectors._proto.flyteidl import core
+from connectors._proto.flyteidl2 import core as core_v2
 from connectors.errors import InvalidRequest
 from connectors.models import Interface, LiteralType, TaskTemplate
 
@@ -24,6 +25,7 @@ __all__ = [
     "read_inputs_file",
     "read_outputs_file",
     "read_template_file",
+    "read_template_file_v2",
     "sent_template",
 ]
 
@@ -40,12 +42,18 @@ def sent_template(template: TaskTemplate) -> TaskTemplate:
 
 
 def read_template_file(data: bytes) -> TaskTemplate:
-    """A serialised ``TaskTemplate`` of Flyte 1.
+    """A serialised ``TaskTemplate`` of Flyte 1. :raises InvalidRequest: the bytes are none."""
+    return _read_template(core.TaskTemplate, data)
 
-    :raises InvalidRequest: the bytes are none.
-    """
+
+def read_template_file_v2(data: bytes) -> TaskTemplate:
+    """A serialised ``TaskTemplate`` of Flyte 2. :raises InvalidRequest: the bytes are none."""
+    return _read_template(core_v2.TaskTemplate, data)
+
+
+def _read_template(message: type[core.TaskTemplate] | type[core_v2.TaskTemplate], data: bytes) -> TaskTemplate:
     try:
-        return read_template(parse(core.TaskTemplate, data))
+        return read_template(parse(message, data))
     except Malformed as error:
         raise InvalidRequest(str(error)) from error
 

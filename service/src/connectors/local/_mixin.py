@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from connectors.local import _flyte
 from connectors.local._calls import Calls
 from connectors.local._options import RunOptions, progress_on_terminal
 from connectors.local._outcome import Outcome, TaskFailed, TaskTimedOut
 from connectors.local._run import run_task
 from connectors.local._script import in_thread
+from connectors.local._sdks import sdk_of
 from connectors.models import TaskTemplate
 
 __all__ = ["AsyncConnectorExecutorMixin"]
@@ -22,9 +22,9 @@ class AsyncConnectorExecutorMixin:
     """A task class that derives from this is run by its connector, in this process or through a server: as the backends
     would run it, and with the engine that a server has. It serves async and sync connectors alike.
 
-    :class:`connectors.local.ConnectorTask` has it. So may a task class of flytekit's, in whose bases it comes first:
-    ``class LocalQuery(AsyncConnectorExecutorMixin, BigQueryTask)``. The task is serialised by flytekit's own code, and
-    a workflow that is run locally runs it with this mixin.
+    :class:`connectors.local.ConnectorTask` has it. So may a task class of flytekit's or flyte's, in whose bases it
+    comes first: ``class LocalQuery(AsyncConnectorExecutorMixin, BigQueryTask)``. The task is serialised by their own
+    code, and where they run it locally, they run it with this mixin.
     """
 
     local_run: RunOptions = RunOptions()
@@ -32,7 +32,12 @@ class AsyncConnectorExecutorMixin:
 
     def connector_task(self) -> TaskTemplate:
         """The task as the backend would send it."""
-        return _flyte.template_of(self)
+        sdk = sdk_of(self)
+        if sdk is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} must define connector_task(), or derive from a task class"
+            )
+        return sdk.template(self)
 
     async def run(self, /, **inputs: Any) -> Any:
         """Run it, and return its output: the value of a single one, several by name, None where there are none.
@@ -47,10 +52,11 @@ class AsyncConnectorExecutorMixin:
         options = self.local_run
         prefix = options.output_prefix
         name = f"local-{uuid.uuid4().hex[:12]}"
+        sdk = sdk_of(self)
         async with self._calls(options) as via:
             return await run_task(
                 self.connector_task(),
-                _flyte.native_inputs(self, inputs),
+                inputs if sdk is None else await sdk.inputs(self, inputs),
                 via=via,
                 output_prefix=None if prefix is None else f"{prefix.rstrip('/')}/{name}",
                 timeout=options.timeout,
@@ -61,9 +67,13 @@ class AsyncConnectorExecutorMixin:
             )
 
     def execute(self, /, **inputs: Any) -> Any:
-        """What flytekit calls to run a task locally: returns its outputs as flytekit's literal map."""
-        outcome = in_thread(lambda: self._succeeded(inputs))
-        return _flyte.literal_map(self, outcome.outputs) if _flyte.is_flytekit(self) else outcome.value
+        """What the SDKs call to run a task of theirs locally: it returns what they expect, flytekit's literal map or an
+        awaitable of flyte's values. Otherwise it blocks, and returns what :meth:`run` does.
+        """
+        sdk = sdk_of(self)
+        if sdk is None:
+            return in_thread(lambda: self.run(**inputs))
+        return sdk.executed(self, lambda: self._succeeded(inputs))
 
     async def _succeeded(self, inputs: Mapping[str, Any]) -> Outcome:
         outcome = await self.outcome(**inputs)
