@@ -13,7 +13,7 @@ from connectors.local import Calls, InProcess, ThroughServer
 from connectors.testing.platform import CONNECTORS, FakePlatform, Job, JobState, PlatformConnector, PlatformSettings
 from connectors.testing.server import ConnectorServer
 from tests.emulators.fixtures import s3_url
-from tests.local.words import Echo, Silent
+from tests.local.words import Echo, Silent, Talkative
 
 __all__ = ["s3_url"]
 
@@ -27,7 +27,7 @@ async def platform() -> AsyncIterator[FakePlatform]:
 
 
 def connectors_of(platform: FakePlatform) -> list[PlatformConnector | Echo | Silent]:
-    return [*(kind(PlatformSettings(url=platform.url)) for kind in CONNECTORS.values()), Echo(), Silent()]
+    return [*(kind(PlatformSettings(url=platform.url)) for kind in CONNECTORS.values()), Echo(), Silent(), Talkative()]
 
 
 @pytest.fixture(params=["in process", "flyte1", "flyte2"])

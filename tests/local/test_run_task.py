@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from connectors import (
+    ConnectorError,
     FailedPrecondition,
     Interface,
     InvalidRequest,
@@ -24,6 +25,7 @@ from connectors import (
 from connectors.local import Calls, InProcess, Outcome, Progress, run_task
 from connectors.testing.platform import FakePlatform, Fault, JobState
 from tests.local.conftest import TEXT, connectors_of, job_task, states, until
+from tests.local.words import Buggy
 
 pytestmark = pytest.mark.anyio
 QUICK: Mapping[str, Any] = {"poll_interval": 0.05}
@@ -209,6 +211,20 @@ async def test_the_sixth_failed_poll_in_a_row_deletes_the_job(in_process: InProc
     with pytest.raises(Unavailable, match="being replaced"):
         await run(job_task(duration=60), Unreachable(in_process, 6))
     assert states(platform) == [JobState.CANCELLED]
+
+
+async def test_a_bug_of_the_connector_s_is_an_error_and_its_job_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
+    buggy = Buggy()
+    async with InProcess(connectors=[buggy]) as via:
+        with pytest.raises(ConnectorError, match="error id"):
+            await run(TaskTemplate("buggy"), via)
+    assert len(buggy.deleted) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_outputs_of_python_s_own_types_are_the_same_whoever_answers(via: Calls) -> None:
+    outcome = await run(TaskTemplate("talkative"), via)
+    assert outcome.outputs == {"job": {"args": []}, "pair": [1, "a"], "none": None}
 
 
 # --- what goes in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from connectors import (
     AsyncConnectorBase,
@@ -15,7 +16,7 @@ from connectors import (
     TaskTemplate,
 )
 
-__all__ = ["Echo", "Silent"]
+__all__ = ["Buggy", "Echo", "Silent", "Talkative"]
 
 
 class Echo(SyncConnectorBase):
@@ -38,7 +39,7 @@ class SilentJob(ResourceMeta):
 class Silent(AsyncConnectorBase[SilentJob]):
     """Its jobs are done at once and bring no outputs; a meta holds the container's arguments."""
 
-    task_type = "silent"
+    task_type: ClassVar[str] = "silent"
 
     async def create(self, task: TaskTemplate, ctx: Context) -> SilentJob:
         return SilentJob(task.container.args if task.container else ())
@@ -48,3 +49,28 @@ class Silent(AsyncConnectorBase[SilentJob]):
 
     async def delete(self, job: SilentJob, ctx: Context) -> None:
         pass
+
+
+class Talkative(Silent):
+    """Its jobs' outputs are of types that only Python has."""
+
+    task_type = "talkative"
+
+    async def get(self, job: SilentJob, ctx: Context) -> Resource:
+        return Resource(Phase.SUCCEEDED, outputs={"job": job, "pair": (1, "a"), "none": None})
+
+
+class Buggy(Silent):
+    """Asking for its jobs raises what nobody meant to."""
+
+    task_type = "buggy"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deleted: list[SilentJob] = []
+
+    async def get(self, job: SilentJob, ctx: Context) -> Resource:
+        raise ZeroDivisionError
+
+    async def delete(self, job: SilentJob, ctx: Context) -> None:
+        self.deleted.append(job)
