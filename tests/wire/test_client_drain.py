@@ -92,6 +92,9 @@ class Peer:
                 frame.parse_body(memoryview(await reader.readexactly(length)))
                 if isinstance(frame, HeadersFrame):
                     self.calls += 1
+                    for each in self._answer:
+                        if isinstance(each, RstStreamFrame):
+                            each.stream_id = frame.stream_id
                     self.send(*self._answer)
                 elif isinstance(frame, SettingsFrame) and "ACK" in frame.flags:
                     self.confirmed += 1
@@ -111,13 +114,13 @@ async def peer(answer: Sequence[Frame] = (), greeting: Sequence[Frame] = ()) -> 
         server.close()
 
 
-@pytest.mark.parametrize("code", [ErrorCodes.NO_ERROR, ErrorCodes.ENHANCE_YOUR_CALM])
-async def test_a_call_that_the_server_says_it_did_not_take_fails_at_once_and_the_connection_is_left(
-    code: ErrorCodes,
+@pytest.mark.parametrize(("code", "tries"), [(ErrorCodes.NO_ERROR, 2), (ErrorCodes.ENHANCE_YOUR_CALM, 1)])
+async def test_a_call_that_a_server_that_goes_away_does_not_answer_fails_at_once_and_its_connections_are_left(
+    code: ErrorCodes, tries: int
 ) -> None:
     goaway = GoAwayFrame(0, last_stream_id=0, error_code=code)
     async with peer(answer=[goaway]) as (server, address), ConnectorClient(address, timeout=3600) as client:
-        for connections in (1, 2):
+        for connections in (tries, 2 * tries):
             with pytest.raises(CallFailed) as failure:
                 await asyncio.wait_for(client.list_connectors(), BOUND_S)
             assert failure.value.status == "UNAVAILABLE"
@@ -126,12 +129,52 @@ async def test_a_call_that_the_server_says_it_did_not_take_fails_at_once_and_the
             await until(lambda: server.left == server.connections)
 
 
-async def test_a_call_whose_stream_the_server_refuses_was_not_taken() -> None:
-    refusal = RstStreamFrame(1, error_code=ErrorCodes.REFUSED_STREAM)
-    async with peer(answer=[refusal]) as (_, address), ConnectorClient(address, timeout=None) as client:
+def refusal() -> RstStreamFrame:
+    return RstStreamFrame(1, error_code=ErrorCodes.REFUSED_STREAM)
+
+
+async def test_a_call_whose_stream_is_refused_twice_was_not_taken() -> None:
+    async with peer(answer=[refusal()]) as (server, address), ConnectorClient(address, timeout=None) as client:
         with pytest.raises(CallFailed) as failure:
             await asyncio.wait_for(client.list_connectors(), BOUND_S)
-        assert (failure.value.status, failure.value.taken) == ("UNAVAILABLE", False)
+        assert (failure.value.status, failure.value.taken, server.calls) == ("UNAVAILABLE", False, 2)
+
+
+@pytest.mark.parametrize("frame", [refusal(), GoAwayFrame(0, last_stream_id=0)], ids=["refused", "going away"])
+async def test_a_call_that_one_server_does_not_take_is_made_of_the_next(served: Served, frame: Frame) -> None:
+    async with peer(answer=[frame]) as (server, address), ConnectorClient([address, served.address]) as client:
+        await client.create(TaskTemplate(type="acme"))
+        assert (server.calls, len(served.acme.created)) == (1, 1)
+
+
+async def test_a_call_that_a_server_may_have_begun_is_not_made_again(served: Served) -> None:
+    lost = RstStreamFrame(1, error_code=ErrorCodes.INTERNAL_ERROR)
+    async with peer(answer=[lost]) as (_, address), ConnectorClient([address, served.address]) as client:
+        with pytest.raises(CallFailed) as failure:
+            await client.create(TaskTemplate(type="acme"))
+        assert (failure.value.status, failure.value.taken) == ("UNAVAILABLE", True)
+    assert not served.acme.created
+
+
+async def test_a_second_try_has_a_deadline_too() -> None:
+    async with (
+        peer(answer=[refusal()]) as (_, first),
+        peer() as (_, silent),
+        ConnectorClient([first, silent], timeout=0.3) as client,
+    ):
+        with pytest.raises(CallFailed) as failure:
+            await asyncio.wait_for(client.list_connectors(), BOUND_S)
+    assert failure.value.status == "DEADLINE_EXCEEDED"
+
+
+async def test_a_call_that_was_lost_leaves_no_cancellation_behind() -> None:
+    lost = RstStreamFrame(1, error_code=ErrorCodes.INTERNAL_ERROR)
+    async with peer(answer=[lost]) as (_, address), ConnectorClient(address) as client:
+        with pytest.raises(CallFailed):
+            await client.list_connectors()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
 
 
 async def test_a_call_that_waits_for_its_turn_is_not_begun_on_a_connection_that_is_going_away() -> None:
@@ -143,12 +186,14 @@ async def test_a_call_that_waits_for_its_turn_is_not_begun_on_a_connection_that_
         await until(lambda: client._channels[0]._calls_started == 2)
         server.send(GoAwayFrame(0, last_stream_id=1, error_code=ErrorCodes.NO_ERROR))
         server.send(RstStreamFrame(1, error_code=ErrorCodes.INTERNAL_ERROR))
+        await until(lambda: server.calls == 2)
+        server.send(RstStreamFrame(1, error_code=ErrorCodes.INTERNAL_ERROR))
         for call in (first, second):
             with pytest.raises(CallFailed) as failure:
                 await asyncio.wait_for(call, BOUND_S)
             assert failure.value.status == "UNAVAILABLE"
         await until(lambda: server.left == 1)
-        assert (server.connections, server.calls) == (1, 1)
+        assert (server.connections, server.calls) == (2, 2)
 
 
 async def test_a_client_that_is_closed_ends_the_calls_on_every_connection_it_has() -> None:

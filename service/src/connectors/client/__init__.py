@@ -1,6 +1,6 @@
 """A typed client that calls a connector service as the Flyte backends do, over either protocol.
 
-It retries nothing. It does not find servers: it is told their addresses.
+It retries nothing that a backend does not. It does not find servers: it is told their addresses.
 """
 
 from connectors.client._client import CallFailed, ConnectorClient, ListedConnector

@@ -53,8 +53,7 @@ class CallFailed(Exception):
     """The server answered with a status other than OK, or did not answer.
 
     ``status`` is the gRPC status's name (NOT_FOUND, UNAVAILABLE …), ``message`` the server's sentence. ``taken`` is
-    False where the server is known not to have begun the call, so that another one may be asked: gRPC's own clients do
-    so at once, whatever their retry policy (https://grpc.io/docs/guides/retry/#transparent-retry).
+    False where the server is known not to have begun the call, nor the one that was asked next.
     """
 
     def __init__(self, status: str, message: str, *, taken: bool = True) -> None:
@@ -92,7 +91,10 @@ _DIALECTS = {
 class ConnectorClient:
     """Calls a connector service. Use it as an asynchronous context.
 
+    A call that a server is known not to have begun is made once more, of the next one, as gRPC's own clients do,
+    whatever their policy (https://grpc.io/docs/guides/retry/#transparent-retry). Nothing else is repeated.
     Calls in flight are answered by a server that shuts down meanwhile; the calls after them go to the next one.
+
     Every method raises :class:`CallFailed`. What a method is given and cannot write (an input that no literal holds)
     is a ValueError, or :class:`connectors.InvalidRequest` where it does not fit the task's interface.
     """
@@ -300,10 +302,35 @@ class ConnectorClient:
         idempotency_key: str = "",
     ) -> list[bytes]:
         """:param answers: how many to wait for; None for all that come."""
+        until = None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
         metadata = {"idempotency-key": idempotency_key} if idempotency_key else None
-        method = kind(await self._channel(), path, bytes, bytes)
+
+        def once() -> asyncio.Task[list[bytes]]:
+            # A task of its own: grpclib wakes a call that has failed by cancelling its task, which then counts as
+            # cancelled for good (Task.cancelling), and anyio's and asyncio's scopes around it would go by that.
+            return asyncio.create_task(self._try(kind, path, messages, metadata, answers=answers, until=until))
+
+        try:
+            return await once()
+        except CallFailed as failure:
+            if failure.taken:
+                raise
+        return await once()
+
+    async def _try(
+        self,
+        kind: type[ServiceMethod[bytes, bytes]],
+        path: str,
+        messages: Sequence[bytes],
+        metadata: Mapping[str, str] | None,
+        *,
+        answers: int | None,
+        until: float | None,
+    ) -> list[bytes]:
+        """:param until: an instant on the event loop's clock."""
+        method = kind(await self._channel(until), path, bytes, bytes)
         with _failures():
-            async with method.open(timeout=self._timeout, metadata=metadata) as stream:
+            async with method.open(timeout=_left(until), metadata=metadata) as stream:
                 for position, message in enumerate(messages, 1):
                     await stream.send_message(message, end=position == len(messages))
                 received: list[bytes] = []
@@ -316,22 +343,31 @@ class ConnectorClient:
             raise CallFailed("INTERNAL", "the server ended the call without an answer")
         return received
 
-    async def _channel(self) -> Channel:
-        """The next server's connection; one that cannot be reached is passed over."""
+    async def _channel(self, until: float | None) -> Channel:
+        """The next server's connection; one that cannot be reached is passed over, and has no more than its share of
+        the time.
+        """
         if not self._channels:
             raise RuntimeError("use the client as an asynchronous context: async with ConnectorClient(…) as client")
         failure: OSError | None = None
         first = self._turn
         self._turn = (first + 1) % len(self._channels)
-        for channel in self._channels[first:] + self._channels[:first]:  # each once, whatever other calls do meanwhile
+        in_turn = self._channels[first:] + self._channels[:first]  # each once, whatever other calls do meanwhile
+        for number, channel in enumerate(in_turn):
+            left = _left(until)
             try:
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout(None if left is None else left / (len(in_turn) - number)):
                     await channel.__connect__()
             except OSError as error:  # a timeout too
                 failure = error
             else:
                 return channel
         raise CallFailed("UNAVAILABLE", f"no server can be reached: {failure or type(failure).__name__}") from failure
+
+
+def _left(until: float | None) -> float | None:
+    """Seconds, 0 or more."""
+    return None if until is None else max(0.0, until - asyncio.get_running_loop().time())
 
 
 class _Bytes(CodecBase):

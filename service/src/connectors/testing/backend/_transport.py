@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self
 
-from connectors.client import CallFailed, ConnectorClient
+from connectors.client import ConnectorClient
 from connectors.models import Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 from connectors.testing.backend import _tasks
 
 __all__ = ["ClientTransport", "Connect", "Transport"]
-
-T = TypeVar("T")
 
 
 class Transport(Protocol):
@@ -72,28 +70,14 @@ class ClientTransport:
         secrets: Mapping[str, str],
     ) -> bytes:
         """CreateTask: the resource meta."""
-        return await _transparently(
-            lambda: self._client.create(task, inputs, output_prefix=output_prefix, metadata=metadata, secrets=secrets)
-        )
+        return await self._client.create(task, inputs, output_prefix=output_prefix, metadata=metadata, secrets=secrets)
 
     async def get(
         self, category: TaskCategory, meta: bytes, *, output_prefix: str, secrets: Mapping[str, str]
     ) -> Resource:
         """GetTask."""
-        return await _transparently(
-            lambda: self._client.get(category, meta, output_prefix=output_prefix, secrets=secrets)
-        )
+        return await self._client.get(category, meta, output_prefix=output_prefix, secrets=secrets)
 
     async def delete(self, category: TaskCategory, meta: bytes, *, secrets: Mapping[str, str]) -> None:
         """DeleteTask."""
-        await _transparently(lambda: self._client.delete(category, meta, secrets=secrets))
-
-
-async def _transparently(call: Callable[[], Awaitable[T]]) -> T:
-    """Once more where the first server had not begun it: https://grpc.io/docs/guides/retry/#transparent-retry."""
-    try:
-        return await call()
-    except CallFailed as failure:
-        if failure.taken:
-            raise
-    return await call()
+        await self._client.delete(category, meta, secrets=secrets)
