@@ -11,7 +11,7 @@ from tests.local.terminal import CTRL_C, on_terminal
 pytestmark = pytest.mark.anyio
 
 SCRIPT = """
-import asyncio, sys
+import asyncio, sys, threading
 from connectors.local import ConnectorTask, InProcess, RunOptions
 from connectors.testing.platform import NativeConnector, PlatformSettings
 
@@ -22,13 +22,18 @@ task = ConnectorTask("slow", "platform_native", config={"duration": 60}, local_r
 async def main():
     await task.run()
 
+def in_a_loop_of_another_thread():
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    asyncio.run_coroutine_threadsafe(main(), loop).result()
+
 try:
-    task() if sys.argv[2] == "called" else asyncio.run(main())
+    {"called": task, "awaited": lambda: asyncio.run(main()), "in a thread": in_a_loop_of_another_thread}[sys.argv[2]]()
 except KeyboardInterrupt:
     print("interrupted")
     sys.exit(130)
 """
-forms = pytest.mark.parametrize("form", ["called", "awaited"])
+forms = pytest.mark.parametrize("form", ["called", "awaited", "in a thread"])
 
 
 @forms

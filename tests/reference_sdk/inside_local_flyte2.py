@@ -67,6 +67,8 @@ def main() -> Any:
                 asyncio.run(query("SELECT * FROM no_such_dataset.t").run())
             except TaskFailed as error:
                 return {"phase": error.outcome.phase.name, "message": str(error)}
+        case slow if slow.startswith("flyte.run "):
+            flyte.run(query(slow.removeprefix("flyte.run ")))
         case slow:
             asyncio.run(query(slow).run())
     raise AssertionError("nothing was raised")

@@ -109,11 +109,11 @@ def test_an_input_of_another_type_is_flytekit_s_own_error(run: Run) -> None:
     assert "int" in run("flytekit", "wrong input")["message"]
 
 
-@both
+@pytest.mark.parametrize(("sdk", "by"), [("flytekit", ""), ("flyte", ""), ("flyte", "flyte.run ")])
 @pytest.mark.anyio
-async def test_ctrl_c_stops_the_query(variables: dict[str, str], local_bigquery_url: str, sdk: str) -> None:
+async def test_ctrl_c_stops_the_query(variables: dict[str, str], local_bigquery_url: str, sdk: str, by: str) -> None:
     there = inside(sdk)
-    program = f"import sys; sys.argv = ['', {SLOW!r}, '']; exec(open({str(there.program)!r}).read())"
+    program = f"import sys; sys.argv = ['', {by + SLOW!r}, '']; exec(open({str(there.program)!r}).read())"
     async with HttpClient() as http, on_terminal(program, variables=variables, python=there.python) as terminal:
         await terminal.shows("RUNNING")
         terminal.type(CTRL_C)

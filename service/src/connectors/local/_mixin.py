@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from connectors.local._at_exit import ended_with_the_program
 from connectors.local._calls import Calls
 from connectors.local._options import RunOptions, progress_on_terminal
 from connectors.local._outcome import Outcome, TaskFailed, TaskTimedOut
@@ -53,18 +54,19 @@ class AsyncConnectorExecutorMixin:
         prefix = options.output_prefix
         name = f"local-{uuid.uuid4().hex[:12]}"
         sdk = sdk_of(self)
-        async with self._calls(options) as via:
-            return await run_task(
-                self.connector_task(),
-                inputs if sdk is None else await sdk.inputs(self, inputs),
-                via=via,
-                output_prefix=None if prefix is None else f"{prefix.rstrip('/')}/{name}",
-                timeout=options.timeout,
-                poll_interval=options.poll_interval,
-                end_within=options.end_within,
-                on_progress=options.on_progress or progress_on_terminal(),
-                run_name=name,
-            )
+        with ended_with_the_program():
+            async with self._calls(options) as via:
+                return await run_task(
+                    self.connector_task(),
+                    inputs if sdk is None else await sdk.inputs(self, inputs),
+                    via=via,
+                    output_prefix=None if prefix is None else f"{prefix.rstrip('/')}/{name}",
+                    timeout=options.timeout,
+                    poll_interval=options.poll_interval,
+                    end_within=options.end_within,
+                    on_progress=options.on_progress or progress_on_terminal(),
+                    run_name=name,
+                )
 
     def execute(self, /, **inputs: Any) -> Any:
         """What the SDKs call to run a task of theirs locally: it returns what they expect, flytekit's literal map or an
