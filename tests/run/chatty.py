@@ -54,6 +54,8 @@ class EchoConnector(SyncConnectorBase):
     task_type = "echo"
 
     async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
+        if task.custom.get("crash"):
+            raise ZeroDivisionError("a bug of the connector's")
         if task.custom.get("fail"):
             return Resource(Phase.FAILED, "as it was told\x1b[31m", error=ResourceError("Told", origin="USER"))
         return Resource(Phase.SUCCEEDED, outputs=dict(ctx.inputs))

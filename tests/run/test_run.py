@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 from base64 import b64decode
 from pathlib import Path
@@ -243,10 +245,10 @@ async def test_a_platform_that_refuses_is_refused_in_its_words(
 
 
 async def test_a_platform_that_cannot_be_asked_for_a_while_does_not_end_the_run(
-    command: Command, either: Place, platform: FakePlatform, write_task: WriteTask
+    command: Command, platform: FakePlatform, write_task: WriteTask
 ) -> None:
-    platform.set_fault(Fault("answer", ("get",), times=8))
-    done = await command("run", write_task(custom={"duration": 0.1}), QUICK, *either.flags)
+    platform.set_fault(Fault("answer", ("get",), times=5))
+    done = await command("run", write_task(custom={"duration": 0.1}), QUICK)
     assert (done.code, states(platform)) == (0, [JobState.SUCCEEDED])
 
 
@@ -262,3 +264,14 @@ async def test_a_server_behind_tls_is_called_by_its_authority_and_name(
         names = "--ca-file", certificate, "--server-name", "connectors.example.com"
         known = await command("run", task, "--endpoint", address, *names)
     assert (known.code, states(platform)) == (0, [JobState.SUCCEEDED]), known.err
+
+
+async def test_a_bug_of_the_connector_is_shown_to_who_may_mend_it(command: Command, write_task: WriteTask) -> None:
+    task = write_task("echo", custom={"crash": True})
+    done = await command("run", task)
+    assert (done.code, done.out) == (3, "")
+    assert "ZeroDivisionError: a bug of the connector's" in done.err
+    assert re.search(r"^connectors: .*error id \w+", done.err.splitlines()[-1])
+    as_json = await command("run", task, "--log-format=json")
+    (logged,) = [line for line in as_json.err.splitlines() if line.startswith("{")]
+    assert "ZeroDivisionError" in json.loads(logged)["exception"]

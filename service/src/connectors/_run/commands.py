@@ -62,7 +62,7 @@ def _run(
 
     Ctrl-C and SIGTERM delete the job, and wait for that; a second one does not wait, and tells what finds the job.
 
-    Nothing is logged unless --log-level or --log-format asks for it.
+    Only errors are logged, unless a level is set.
 
     Exit codes: 0 SUCCEEDED, 1 FAILED, 2 a mistake in the command, the file or an input, 3 the connector or the server
     refused or could not be reached, 4 ABORTED, 75 RETRYABLE_FAILED, 124 --timeout is over, 130 Ctrl-C, 143 SIGTERM.
@@ -234,4 +234,5 @@ def _carried_out(place: Place, ask: Callable[[Calls], Awaitable[T]]) -> T:
         async with place.calls() as calls:
             return await ask(calls)
 
+    place.set_up_logging()
     return carry_out(asked())

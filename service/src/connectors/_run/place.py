@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +59,6 @@ class Place:
         :raises Mistake: a flag is of no use, or does not hold what it should. :raises ConnectorError: a setting is not
             as it should be.
         """
-        self._log()
         if not self.endpoints:
             from connectors.local import InProcess  # noqa: PLC0415 - it loads the engine
 
@@ -100,15 +98,14 @@ class Place:
                     f"{flag_of(name)}: is of no use with --endpoint, whose connectors have the server's settings"
                 )
 
-    def _log(self) -> None:
-        if any(self.settings.get(name) is not None for name in _LOGGING):
-            from connectors._observability.logs import configure  # noqa: PLC0415 - few ask for it
+    def set_up_logging(self) -> None:
+        """As the settings say; where none says a level, errors alone are logged, such as a connector's bug: what a run
+        comes to is shown anyway. Secrets are taken out of what is logged.
+        """
+        from connectors._observability.logs import configure  # noqa: PLC0415 - nothing else here needs it
 
-            settings = load({name: self.settings.get(name) for name in _LOGGING})
-            configure(settings.log_format, settings.log_level)
-        else:
-            # What a run comes to is shown; the engine's own log would break the live line.
-            logging.getLogger("connectors").setLevel(logging.CRITICAL)
+        settings = load(self.settings)
+        configure(settings.log_format, settings.log_level if "log_level" in settings.model_fields_set else "error")
 
 
 def with_place(command: Callable[..., None]) -> Callable[..., None]:
