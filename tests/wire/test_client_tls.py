@@ -85,3 +85,24 @@ async def test_a_client_whose_connections_were_cut_connects_again(served: Served
     finally:
         server.close()
     assert len(served.acme.created) == 2
+
+
+async def test_a_server_that_does_not_get_to_a_connection_leaves_time_for_the_next(
+    served: Served, tmp_path: Path
+) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)  # no TLS comes of it
+    certificate, key = certify(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    try:
+        first = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        async with (
+            behind_tls(served.address, certificate, key) as second,
+            ConnectorClient([first, second], ssl=tls(certificate), timeout=3.0) as client,
+        ):
+            await client.create(TASK)
+    finally:
+        silent.close()
+    assert len(served.acme.created) == 1
