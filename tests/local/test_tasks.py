@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -245,3 +247,15 @@ async def test_connectors_are_closed_with_the_run_and_those_not_used_are_never_s
     async with InProcess(connectors=[Told(), Other()]) as via:
         await via.do(TaskTemplate("echo", custom={"fails": "FAILED"}), {})
     assert seen == ["echo started", "echo closed"]
+
+
+def test_importing_the_package_loads_neither_the_engine_nor_the_messages() -> None:
+    code = """
+import sys
+import connectors.local, connectors_bigquery, connectors_databricks, connectors_http, connectors_openai
+import connectors_snowflake
+heavy = ("connectors._engine.engine", "connectors._messages", "connectors._settings", "betterproto2", "grpclib")
+print([name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

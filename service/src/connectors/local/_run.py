@@ -215,7 +215,7 @@ class _Run:
             self._leave(f"it could not be deleted within {self._end_within:g} s")
         except ConnectorError as error:
             self._leave(f"it could not be deleted: {error.message}")
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt):  # asyncio's own handler of Ctrl-C raises the second time
             self._leave("its deletion was not waited for")
             raise
         else:
