@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,16 @@ async def test_a_statement_is_cancelled_on_a_snowflake_that_others_wrote(
     monkeypatch.setenv("_FSEC_SNOWFLAKE_PRIVATE_KEY", key_pair.plain)
     outcome = await statement("SELECT 1", timeout=1.0, inputs={}).outcome()
     assert (outcome.timed_out, outcome.job_left, outcome.phase) == (True, False, Phase.RUNNING)
+
+
+async def test_a_secret_may_be_a_file(
+    snowflake: FakeSnowflake, key_pair: KeyPairOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snowflake_private_key").write_text(key_pair.plain)
+    monkeypatch.setenv("CONNECTORS_SNOWFLAKE__ENDPOINT", snowflake.url)
+    monkeypatch.setenv("CONNECTORS_SECRET_FOLDERS", str(tmp_path))
+    snowflake.new_statement = {"status": "SUCCESS"}
+    assert isinstance(await statement().run(v=7), StructuredDataset)
 
 
 async def test_a_secret_that_is_nowhere_is_named(snowflake: FakeSnowflake, monkeypatch: pytest.MonkeyPatch) -> None:
