@@ -59,6 +59,7 @@ PARTS = {
     "the package": ("toml", "[build-system]"),
     "the list": ("text", "TASK TYPE"),
     "the task": ("yaml", "type: timer"),
+    "the task in Python": ("python", "ConnectorTask("),
     "the query": ("yaml", "type: bigquery"),
     "the configuration": ("toml", "[plugins.bigquery]"),
     "the secrets": ("toml", "[secrets.bigquery]"),
@@ -202,6 +203,11 @@ def test_the_task_runs_here_and_through_the_server(author: Author, served: Serve
     found = re.fullmatch(r"rang_at: (\d+\.\d+)\n", author.run(command.replace("127.0.0.1:8000", served.address)))
     assert found is not None
     assert time.time() - 60 < float(found[1]) < time.time()
+
+
+def test_the_task_runs_in_python(author: Author) -> None:
+    (author.package / "ring.py").write_text(part("the task in Python"), "utf-8")
+    assert time.time() - 60 < float(author.run("python ring.py")) < time.time()
 
 
 def test_the_steps_of_a_run_are_commands(author: Author) -> None:
