@@ -131,6 +131,25 @@ async def test_a_task_that_cannot_be_sent_is_refused_by_the_fields_name(
     assert openai.calls == []
 
 
+@pytest.mark.parametrize("key", ["chatgpt_conf", "chatgptConfig", "config"])
+async def test_a_key_that_resembles_the_missing_one_is_named(
+    chat: ChatGPTConnector, new_context: NewContext, key: str
+) -> None:
+    task = TaskTemplate("chatgpt", custom={"openai_organization": "", key: {"model": "gpt-6"}})
+    with pytest.raises(InvalidRequest, match=f"model is missing.*custom has '{key}': did you mean 'chatgpt_config'"):
+        await chat.do(task, new_context(inputs=SAID))
+
+
+async def test_of_keys_that_resemble_nothing_nothing_is_said(chat: ChatGPTConnector, new_context: NewContext) -> None:
+    task = TaskTemplate("chatgpt", custom={"openai_organization": "", "openai_project": "", "team": "sales"})
+    with pytest.raises(InvalidRequest, match=r"the model to ask$"):
+        await chat.do(task, new_context(inputs=SAID))
+
+
+async def test_a_key_that_is_not_known_is_ignored(chat: ChatGPTConnector, new_context: NewContext) -> None:
+    assert (await chat.do(chat_task(chatgpt_conf={}), new_context(inputs=SAID))).phase is Phase.SUCCEEDED
+
+
 @pytest.mark.parametrize("inputs", [{}, {"message": 7}, {"message": None}, {"text": "hello"}])
 async def test_a_message_that_is_none_is_refused(
     chat: ChatGPTConnector, new_context: NewContext, openai: FakeOpenAI, inputs: dict[str, Any]
@@ -296,6 +315,14 @@ async def test_without_a_key_nothing_is_sent(
     with pytest.raises(FailedPrecondition, match="FLYTE_OPENAI_API_KEY"):
         await chat.do(chat_task(), new_context(inputs=SAID, secrets={}))
     assert openai.calls == []
+
+
+@pytest.mark.parametrize("variable", ["FLYTE_OPENAI_API_KEY", "OPENAI_API_KEY"])
+async def test_without_a_key_each_variable_that_could_hold_it_is_named(
+    chat: ChatGPTConnector, new_context: NewContext, variable: str
+) -> None:
+    with pytest.raises(FailedPrecondition, match=rf"no OpenAI API key.*[ (]{variable}\b"):
+        await chat.do(chat_task(), new_context(inputs=SAID, secrets={}))
 
 
 @pytest.mark.parametrize("key", ["", " ", "a key", "a\r\nX-Evil: 1", "ключ", "k" * 5_000])

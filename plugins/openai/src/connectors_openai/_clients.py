@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from connectors import ConnectorError, FailedPrecondition, PermissionDenied, Secrets
+from connectors import FailedPrecondition, PermissionDenied, Secrets
 from connectors.http import Egress
 
 if TYPE_CHECKING:
@@ -46,21 +46,28 @@ async def api_key(secrets: Secrets, *, reference: str = "") -> tuple[str, str]:
     """The API key, and the reference that finds it again.
 
     :param reference: of an earlier look-up, which a meta kept.
-    :raises FailedPrecondition: there is none, or what there is can be no key.
+    :raises FailedPrecondition: there is none, and the message tells where each name was looked for; or what there is
+        can be no key.
     :raises ConnectorError: the key may not be read, or a source of secrets cannot say.
     """
-    first: ConnectorError | None = None
+    missing: list[str] = []
+    denied: PermissionDenied | None = None
     for name in SECRET_NAMES:
         try:
             found = await secrets.look_up(name, reference=reference)
-        except (FailedPrecondition, PermissionDenied) as error:  # not there; or the reference is the other name's
-            first = first or error
+        except FailedPrecondition as error:
+            missing.append(error.message)
+            continue
+        except PermissionDenied as error:  # the reference is the other name's
+            denied = denied or error
             continue
         key = found.value.strip()
         if not (key and len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable() and " " not in key):
             raise FailedPrecondition(f"the secret {name!r} can be no API key: empty, too long, or no plain ASCII")
         return key, found.reference
-    raise first or FailedPrecondition("no API key")
+    if denied is not None and not missing:
+        raise denied
+    raise FailedPrecondition(f"there is no OpenAI API key: {'; '.join(missing)}")
 
 
 class Clients:

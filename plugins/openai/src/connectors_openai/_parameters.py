@@ -6,17 +6,20 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from connectors import Context, InvalidRequest
 
-__all__ = ["Parameters", "identifier", "is_identifier", "is_name", "text_input"]
+__all__ = ["Parameters", "identifier", "is_identifier", "is_name", "meant", "text_input"]
 
 # Met by every organisation, project, batch and file of OpenAI's, and harmless in a path and in a header.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
 _NOT_FOR_TASKS = ("extra_headers", "extra_query")
 """The SDK's own arguments, which flytekit's connector hands on: with them a task could send headers in the operator's
 name."""
+_MOST_COMPARED = 100  # keys of a custom: comparing takes some microseconds for each
 
 
 def is_identifier(value: str) -> bool:
@@ -51,6 +54,15 @@ def text_input(ctx: Context, name: str) -> str:
     if not isinstance(value, str):
         raise InvalidRequest(f"the task needs the input {name!r}, a text")
     return value
+
+
+def meant(custom: Mapping[str, Any], key: str) -> str:
+    """The end of a message that something of ``custom.<key>`` is missing: a key that resembles it, if there is one.
+    Keys that are not known are ignored otherwise, as Flyte 1's connectors ignore them.
+    """
+    others = (name for name in custom if name not in {key, "openai_organization", "openai_project"})
+    close = get_close_matches(key, islice(others, _MOST_COMPARED), n=1)
+    return f"; custom has {close[0]!r}: did you mean {key!r}?" if close else ""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from connectors_openai._api import array, object_of
 from connectors_openai._clients import SECRET_NAMES
 from connectors_openai._connecting import Connecting, organization_of
 from connectors_openai._errors import ContentFiltered
-from connectors_openai._parameters import Parameters, is_name, text_input
+from connectors_openai._parameters import Parameters, is_name, meant, text_input
 from connectors_openai._usage import usage_of
 from connectors_openai.settings import OpenAISettings
 
@@ -60,7 +60,8 @@ class ChatGPTConnector(SyncConnectorBase):
         """
         parameters = Parameters.of(task.custom, "chatgpt_config", overwritten=("messages",))
         if not is_name(parameters.body.get("model")):
-            raise InvalidRequest("the task's custom.chatgpt_config.model is missing: the model to ask")
+            hint = meant(task.custom, "chatgpt_config")
+            raise InvalidRequest(f"the task's custom.chatgpt_config.model is missing: the model to ask{hint}")
         if parameters.body.get("stream"):
             raise InvalidRequest("the task's custom.chatgpt_config.stream: an answer comes in one piece; take it out")
         message = {"role": "user", "content": text_input(ctx, "message")}

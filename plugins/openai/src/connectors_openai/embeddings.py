@@ -15,7 +15,7 @@ from connectors import Context, InvalidRequest, Phase, Resource, SyncConnectorBa
 from connectors_openai._api import array, object_of
 from connectors_openai._clients import SECRET_NAMES
 from connectors_openai._connecting import Connecting, organization_of
-from connectors_openai._parameters import Parameters, is_name, text_input
+from connectors_openai._parameters import Parameters, is_name, meant, text_input
 from connectors_openai._usage import usage_of
 from connectors_openai.settings import OpenAISettings
 
@@ -59,7 +59,8 @@ class OpenAIEmbeddingsConnector(SyncConnectorBase):
         parameters = Parameters.of(task.custom, "config", overwritten=("input",))
         body = dict(parameters.body)
         if not is_name(body.get("model")):
-            raise InvalidRequest("the task's custom.config.model is missing: the model to ask")
+            hint = meant(task.custom, "config")
+            raise InvalidRequest(f"the task's custom.config.model is missing: the model to ask{hint}")
         # four bytes for a number instead of some twenty; "float" is for servers that do not know the other
         if body.setdefault("encoding_format", "base64") not in {"base64", "float"}:
             raise InvalidRequest("the task's custom.config.encoding_format must be 'float' or 'base64'")
