@@ -102,7 +102,12 @@ def test_what_says_nothing_of_the_call_is_left_out(more: dict[str, Any]) -> None
         ({"outputs": {"x": "/~2"}}, "custom.outputs, x: must be a JSON pointer"),
         ({"outputs": {"info": "/a"}}, "custom.outputs, info: is the name of the whole answer"),
         ({"outputs": ["/a"]}, "custom.outputs: must be a map"),
-        ({"expected_status": 200}, "custom.expected_status is not known; expected data, "),
+        ({"body": {}}, "custom.body is not known; expected data, .*, timeout, timeout_sec, url"),
+        (
+            {"expected_status": 200},
+            r"custom.expected_status is not known; did you mean expected_statuses\? expected data",
+        ),
+        ({"timeout_secs": 5}, r"custom.timeout_secs is not known; did you mean timeout_sec\?"),
     ],
 )
 def test_what_cannot_be_is_refused(custom: dict[str, Any], text: str) -> None:

@@ -77,6 +77,11 @@ async def _send(http: HttpClient, request: WebhookRequest, timeout: float) -> Ht
         return await http.request(
             request.method, str(request.url), headers=request.headers, body=request.body, timeout=timeout
         )
+    except PermissionDenied as error:  # of the client's: it is told addresses, and not whose setting admits them
+        raise PermissionDenied(
+            f"{error.message}: the operator lists networks that are not public in private_networks "
+            "(CONNECTORS_HTTP__PRIVATE_NETWORKS)"
+        ) from error
     except Unavailable as error:
         if request.repeatable or _never_connected(error):
             raise

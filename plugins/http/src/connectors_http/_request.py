@@ -108,7 +108,10 @@ def check_host(rules: Iterable[HostRule], origin: Origin) -> None:
     :raises PermissionDenied: it is one.
     """
     if not listed(rules, origin):
-        raise PermissionDenied(f"{origin} is not among the hosts that webhooks may call: the operator lists them")
+        raise PermissionDenied(
+            f"{origin} is not among the hosts that webhooks may call: the operator lists them in hosts "
+            "(CONNECTORS_HTTP__HOSTS)"
+        )
 
 
 def _secret_names(templates: Iterable[str]) -> list[str]:
@@ -122,10 +125,14 @@ async def _secrets(
     for name in names:  # before any source is asked
         if name not in rules:
             raise PermissionDenied(
-                f"the secret {name[:80]!r} is not one that webhooks may send: the operator lists them"
+                f"the secret {name[:80]!r} is not one that webhooks may send: the operator lists them in secret_hosts "
+                "(CONNECTORS_HTTP__SECRET_HOSTS)"
             )
         if not listed(rules[name], origin):
-            raise PermissionDenied(f"the secret {name!r} may not be sent to {origin}: the operator lists where it may")
+            raise PermissionDenied(
+                f"the secret {name!r} may not be sent to {origin}: the operator lists where it may in secret_hosts "
+                "(CONNECTORS_HTTP__SECRET_HOSTS)"
+            )
     found = {name: (await ctx.secrets.get(name)).strip() for name in names}
     for name, value in found.items():
         if _UNFIT.search(value):

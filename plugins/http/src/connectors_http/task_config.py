@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, Final, Self
 
 from connectors import InvalidRequest
@@ -135,7 +136,7 @@ class WebhookConfig:
             if name not in known:
                 if key in _NOT_OF_THE_CALL:
                     continue
-                raise InvalidRequest(f"custom.{key[:80]} is not known; expected {', '.join(sorted(known))}")
+                raise InvalidRequest(f"custom.{key[:80]} is not known{_expected(key, known | _OTHER_NAMES.keys())}")
             if name in values:
                 raise InvalidRequest(f"custom.{key} and custom.{name} say the same: leave one out")
             if value is not None:
@@ -187,6 +188,13 @@ def _check(name: str, value: Any, roots: tuple[str, ...]) -> None:
     for placeholder in found:
         if placeholder.root not in roots:
             raise ValueError(f"{name}: {placeholder} may stand in headers alone")
+
+
+def _expected(key: str, known: Set[str]) -> str:
+    """The end of a message about a key that is not known."""
+    close = get_close_matches(key, sorted(known), n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"{hint or ';'} expected {', '.join(sorted(known))}"
 
 
 def _statuses(item: Any) -> range:
