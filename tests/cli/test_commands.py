@@ -300,6 +300,14 @@ def test_a_bad_setting_of_a_plugin_keeps_the_server_from_starting(
     assert (result.returncode, result.stderr) == (2, f"connectors: plugin 'talk' of talk: {said}\n")
 
 
+def test_check_fails_for_a_plugins_variable_with_one_underscore(run: Run, plugins: Path) -> None:
+    source = SETTINGS + SYNC.format(name="Connector", task_type="talk") + "    Settings = Settings\n"
+    write_distribution(plugins, "talk", source)
+    result = run("check", "--allow-plugins=talk", "--store=memory://", CONNECTORS_TALK_TIMEOUT="3")
+    said = "CONNECTORS_TALK_TIMEOUT is not a setting; did you mean 'CONNECTORS_TALK__TIMEOUT'?"
+    assert (result.returncode, f"FAULT settings: {said}" in result.stdout) == (1, True)
+
+
 def test_a_store_that_is_none_is_one_line_without_its_password(run: Run) -> None:
     result = run("serve", "--allow-plugins=", "--port=0", "--metrics-port=0", "--store=oracle://me:hunter2@db/x")
     assert result.returncode == 1

@@ -212,6 +212,29 @@ def test_a_variable_that_looks_like_a_setting_is_noticed(monkeypatch: pytest.Mon
     ]
 
 
+def test_a_plugins_variable_with_one_underscore_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("BIG_QUERY_REQUEST_TIMEOUT", "HTTP_HOST", "HTTP_PROXIES", "HTTP__HOSTS", "STORE"):
+        monkeypatch.setenv(f"CONNECTORS_{variable}", "memory://")
+    monkeypatch.setenv("CONNECTORS_HTTP_SERVICE_HOST", "10.0.0.1")
+    fields = {"http": {"hosts", "service_hosts"}, "big-query": {"request_timeout"}}
+    assert notices(load(), fields, [], fields) == [
+        "CONNECTORS_BIG_QUERY_REQUEST_TIMEOUT is not a setting; did you mean 'CONNECTORS_BIG_QUERY__REQUEST_TIMEOUT'?",
+        "CONNECTORS_HTTP_HOST is not a setting; did you mean 'CONNECTORS_HTTP__HOSTS'?",
+    ]
+
+
+def test_a_variable_whose_prefix_lacks_its_s_is_noticed_where_the_rest_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("STORE", "STOR", "HTTP__HOSTS", "HTPT__HOSTS"):
+        monkeypatch.setenv(f"CONNECTOR_{variable}", "memory://")
+    monkeypatch.setenv("CONNECTOR_PORT", "tcp://10.96.0.17:8000")
+    assert notices(load(), ["http"], []) == [
+        "CONNECTOR_HTTP__HOSTS is not a setting; did you mean 'CONNECTORS_HTTP__HOSTS'?",
+        "CONNECTOR_STORE is not a setting; did you mean 'CONNECTORS_STORE'?",
+    ]
+
+
 def test_settings_of_a_task_type_that_nothing_serves_are_noticed() -> None:
     write('allow_task_types = ["gone"]\n[connectors.acem]\nqueue = 1\n')
     assert notices(load(), [], ["acme"]) == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from fnmatch import fnmatchcase
 
 from connectors._registry import Registry, installed_entry_points
@@ -36,7 +37,10 @@ def refuse_bad_settings(registry: Registry) -> None:
 def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
     """What may be a mistake in the settings and stops nothing, a line each."""
     plugins = {entry.name for entry in installed_entry_points()}
-    lines = notices(settings, plugins, {item.category.name for item in registry})
+    declared: dict[str, set[str]] = {}
+    for item in registry:
+        declared.setdefault(item.plugin, set()).update(field.name for field in fields(item.connector.Settings))
+    lines = notices(settings, plugins, {item.category.name for item in registry}, declared)
     return [*lines, *_names_not_asked_for(settings, registry)]
 
 

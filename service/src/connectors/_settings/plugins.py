@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from connectors._registry import PluginSetting
 from connectors._settings.settings import Settings
@@ -12,6 +12,7 @@ from connectors._settings.sources import FILE_ONLY, PREFIX, ConfigFile, Environm
 
 __all__ = ["notices", "plugin_settings"]
 
+_WITHOUT_S = "CONNECTOR_"
 _SERVICE_LINK = re.compile(
     r"_SERVICE_HOST=|_SERVICE_PORT(_.*)?=|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|_PORT=\w+://"
 )
@@ -48,22 +49,25 @@ def plugin_settings(settings: Settings, plugins: Iterable[str]) -> Mapping[str, 
     return found
 
 
-def notices(settings: Settings, plugins: Iterable[str], task_types: Iterable[str]) -> list[str]:
+def notices(
+    settings: Settings,
+    plugins: Iterable[str],
+    task_types: Iterable[str],
+    fields: Mapping[str, Iterable[str]] | None = None,
+) -> list[str]:
     """What may be a mistake and is no error, a line each: variables like a setting's, limits of task types not served.
 
     :param plugins: the names of those that are installed. :param task_types: those that are served.
+    :param fields: by plugin, those of its settings, as far as they are known.
     """
     flags = {name.upper() for name in Settings.model_fields.keys() - FILE_ONLY}
     sections = {_in_capitals(name) for name in plugins}
+    own = {_in_capitals(name): {field.upper() for field in names} for name, names in (fields or {}).items()}
     lines = []
     for variable, text in sorted(os.environ.items()):
-        if not variable.startswith(PREFIX) or _SERVICE_LINK.search(f"{variable}={text}"):
+        if _SERVICE_LINK.search(f"{variable}={text}"):
             continue
-        # compared without what all variables have in common, which would make any two of them alike
-        name, separator, field = variable.removeprefix(PREFIX).partition("__")
-        known = sections if separator else flags
-        hint = "" if name in known else nearest(name, known, before=PREFIX, after=separator + field)
-        if hint:
+        if hint := _meant(variable, flags, sections, own):
             lines.append(f"{variable} is not a setting{hint}")
     served = sorted(set(task_types))
     named = [("[connectors.…]", name) for name in settings.connectors]
@@ -74,6 +78,27 @@ def notices(settings: Settings, plugins: Iterable[str], task_types: Iterable[str
         if name not in served
     ]
     return lines
+
+
+def _meant(
+    variable: str, flags: Collection[str], sections: Collection[str], fields: Mapping[str, Collection[str]]
+) -> str:
+    """A hint at the setting that a variable resembles; "" where it resembles none, or is one."""
+    prefix = next((each for each in (PREFIX, _WITHOUT_S) if variable.startswith(each)), None)
+    if prefix is None:
+        return ""
+    # compared without what all variables have in common, which would make any two of them alike
+    name, separator, field = variable.removeprefix(prefix).partition("__")
+    known = sections if separator else flags
+    if prefix == _WITHOUT_S:  # may well be another program's: only what is otherwise right is taken for ours
+        return nearest(name, [name], before=PREFIX, after=separator + field) if name in known else ""
+    if name in known:
+        return ""
+    for section, names in () if separator else fields.items():
+        rest = name.removeprefix(f"{section}_")
+        if rest != name and (hint := nearest(rest, names, before=f"{PREFIX}{section}__")):
+            return hint
+    return nearest(name, known, before=PREFIX, after=separator + field)
 
 
 def _in_capitals(plugin: str) -> str:
