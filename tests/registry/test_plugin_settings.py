@@ -103,6 +103,38 @@ def test_a_bad_value_is_named_with_its_source_and_what_was_expected_and_is_not_s
     assert "hunter2" not in str(failure)
 
 
+CHECKED = (
+    SETTINGS
+    + """
+    def __post_init__(self):
+        if self.hosts == ("bad",):
+            raise ValueError("hosts: must be names: of hosts")
+        if self.labels:
+            raise ValueError("labels, team: must be short")
+        if self.timeout > self.retries_end:
+            raise ValueError(f"{self.greeting} too long")
+
+    retries_end: float = 60
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("hosts", "bad", "CONNECTORS_TALK__X: must be names: of hosts"),
+        ("labels", '{"team": "x"}', "CONNECTORS_TALK__X, team: must be short"),
+        ("timeout", "61", "Settings: hello too long"),
+    ],
+)
+def test_what_the_settings_class_says_of_a_field_is_said_of_its_source(
+    plugins: Path, field: str, value: str, said: str
+) -> None:
+    source = CHECKED + SYNC.format(name="Connector", task_type="talk") + "    Settings = Settings\n"
+    (failure,) = discover(plugins, {field: text(value)}, source).failures
+    assert (failure.is_setting, failure.reason) == (True, said)
+
+
 def test_text_that_is_no_json_is_reported_by_its_field(plugins: Path) -> None:
     (failure,) = discover(plugins, {"labels": text("{broken")}).failures
     assert failure.reason.startswith("CONNECTORS_TALK__X: must be")

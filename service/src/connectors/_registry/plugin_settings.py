@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -35,6 +36,8 @@ _EXPECTED = {
     "tuple_type": "a list",
 }
 """In plain words what pydantic says in its own, by its type of error."""
+_ABOUT_A_FIELD = re.compile(r"(\w+)((?:, [^:]*)?: .*)", re.DOTALL)
+"""How a settings class begins what it says of one of its fields, or of an entry in it: ``hosts: …``."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,9 @@ def _build(kind: type[Any], given: Mapping[str, PluginSetting]) -> Any:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = [str(part) for part in first["loc"]]
+        about = None if where else _ABOUT_A_FIELD.fullmatch(expectation(first))
+        if about and about[1] in sources:
+            raise BadSetting(sources[about[1]] + about[2]) from None
         name = sources.get(where[0], where[0]) if where else kind.__name__
         inner = f", at {'.'.join(where[1:])}" if len(where) > 1 else ""
         raise BadSetting(f"{name}{inner}: {expectation(first)}") from None
