@@ -123,6 +123,19 @@ async def test_without_a_namespaces_token_the_servers_is_used_and_the_meta_has_n
     assert job.encode() == f'{{"databricks_instance":"{databricks.place}","run_id":"{job.run_id}"}}'.encode()
 
 
+async def test_databricks_own_variable_may_hold_the_token(
+    connector: DatabricksConnector,
+    databricks: FakeDatabricks,
+    task: Task,
+    new_context: NewContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DATABRICKS_TOKEN", "of-the-server")
+    for protocol in ("flyte1", "flyte2"):
+        await connector.create(task(), new_context(secrets={}, protocol=protocol))
+        assert bearer(databricks) == "of-the-server"
+
+
 async def test_in_flyte_2_the_requests_token_wins_and_in_flyte_1_the_namespaces(
     connector: DatabricksConnector, databricks: FakeDatabricks, task: Task, new_context: NewContext
 ) -> None:
