@@ -52,6 +52,73 @@ async def test_the_environment_has_it_under_three_names(variable: str, monkeypat
     assert await Secrets([EnvironmentSecrets()]).get("token") == "fake-value"
 
 
+@pytest.mark.parametrize("variable", ["_FSEC_CRM_TOKEN_V1", "CRM_TOKEN_V1", "crm_token_v1"])
+async def test_a_name_that_no_shell_can_export_is_found_with_underscores(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "fake-value")
+    assert await Secrets([EnvironmentSecrets()]).get("crm-token.v1") == "fake-value"
+
+
+async def test_the_spelling_with_underscores_comes_after_the_secrets_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_FSEC_CRM_TOKEN", "fake-folded")
+    assert await Secrets([EnvironmentSecrets()]).get("crm-token") == "fake-folded"
+    monkeypatch.setenv("crm-token", "fake-own")
+    assert await Secrets([EnvironmentSecrets()]).get("crm-token") == "fake-own"
+
+
+async def test_a_key_is_spelled_with_underscores_too_and_comes_before_the_name_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("_FSEC_CRM_TOKEN", "fake-whole")
+    assert await Secrets([EnvironmentSecrets()]).get("crm-token", key="key.json") == "fake-whole"
+    monkeypatch.setenv("CRM_TOKEN_KEY_JSON", "fake-entry")
+    assert await Secrets([EnvironmentSecrets()]).get("crm-token", key="key.json") == "fake-entry"
+
+
+@pytest.mark.parametrize("names", [("crm-token",), ("crm-*",)])
+@pytest.mark.parametrize("theirs", ["CRM_TOKEN", "crm_token", "crm.token"])
+async def test_a_name_spelled_with_underscores_leads_to_no_secret_of_another_plugin(
+    names: tuple[str, ...], theirs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("_FSEC_CRM_TOKEN", "CRM_TOKEN", "crm_token"):
+        monkeypatch.setenv(variable, "fake-theirs")
+    secrets = Secrets([EnvironmentSecrets()], rules=SecretRules(names, others=frozenset({theirs})))
+    assert await secrets.find("crm-token") is None
+
+
+async def test_a_name_with_a_key_leads_to_no_secret_of_another_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRM_API_TOKEN", "fake-theirs")
+    rules = SecretRules(("crm-api",), others=frozenset({"crm_api_token"}))
+    assert await Secrets([EnvironmentSecrets()], rules=rules).find("crm-api", key="token") is None
+
+
+async def test_a_projects_secret_spelled_with_underscores_is_no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_TOKEN", "fake-lab")
+    table, scope = {"lab": {"token": "lab-token"}}, SecretScope(project="lab")
+    ours = SecretRules(("token",), by_project=table)
+    assert await Secrets([EnvironmentSecrets()], rules=ours, scope=scope).get("token") == "fake-lab"
+    theirs = SecretRules(("token",), frozenset({"lab_token"}), by_project=table)
+    assert await Secrets([EnvironmentSecrets()], rules=theirs, scope=scope).find("token") is None
+
+
+async def test_two_plugins_that_declare_the_same_name_both_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRM_TOKEN", "fake-value")
+    rules = SecretRules(("crm-token",), others=frozenset({"crm-token"}))
+    assert await Secrets([EnvironmentSecrets()], rules=rules).get("crm-token") == "fake-value"
+
+
+@pytest.mark.parametrize("rules", [SecretRules(("aws-*",)), SecretRules(bare_variables=False)])
+async def test_a_name_that_a_task_may_have_chosen_is_spelled_with_underscores_behind_the_prefix_alone(
+    rules: SecretRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_KEY", "fake-servers-own")
+    secrets = Secrets([EnvironmentSecrets()], rules=rules)
+    assert await secrets.find("aws-key") is None
+    monkeypatch.setenv("_FSEC_AWS_KEY", "fake-value")
+    assert await secrets.get("aws-key") == "fake-value"
+
+
 async def test_an_empty_variable_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "")
     assert await Secrets([EnvironmentSecrets()]).find("token") is None
@@ -162,6 +229,13 @@ async def test_what_another_plugin_declared_is_refused() -> None:
         await secrets.get("token")
 
 
+@pytest.mark.parametrize("name", ["crm_token", "CRM-TOKEN", "crm.token", "crm-token"])
+async def test_what_another_plugin_declared_is_refused_however_it_is_spelled(name: str) -> None:
+    secrets = Secrets([RequestSecrets({name: "fake"})], rules=SecretRules(others=frozenset({"crm-token"})))
+    with pytest.raises(PermissionDenied, match="another plugin's"):
+        await secrets.get(name)
+
+
 BY_PROJECT = {
     "research": {"token": "research-token"},
     "research/production": {"token": "production-token"},
@@ -222,6 +296,23 @@ async def test_a_reference_is_checked_when_it_comes_back(reference: str, kind: t
         await secrets.get("token", reference=reference)
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [SecretRules(bare_variables=False), SecretRules(("crm-*",)), SecretRules(("crm-token",), frozenset({"crm_token"}))],
+)
+async def test_a_reference_reads_no_variable_that_the_name_does_not(
+    rules: SecretRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CRM_TOKEN", "fake-value")
+    secrets = Secrets([EnvironmentSecrets()], rules=rules)
+    assert await secrets.find("crm-token", reference="environment:flyte/crm-token/") is None
+
+
+async def test_a_reference_reads_no_variable_that_is_not_marked_as_a_secret() -> None:
+    secrets = Secrets([EnvironmentSecrets()], rules=SecretRules(bare_variables=False))
+    assert await secrets.find("PATH", reference="environment:flyte/PATH/") is None
+
+
 async def test_what_was_handed_out_is_hidden_from_then_on() -> None:
     assert redact("Bearer fake-hidden-value") == "Bearer fake-hidden-value"
     await Secrets([RequestSecrets({"t": "fake-hidden-value"})]).get("t")
@@ -249,9 +340,12 @@ async def test_a_text_that_holds_a_value_of_this_call_leaks() -> None:
 
 
 async def test_a_source_that_is_closed_holds_no_thread(tmp_path: Path) -> None:
+    others = set(threading.enumerate())  # those of sources that other tests left open, too
     source = FileSecrets(tmp_path)
     await Secrets([source]).find("token")
-    readers = [thread for thread in threading.enumerate() if thread.name.startswith("connectors-secret-files")]
+    started = set(threading.enumerate()) - others
+    readers = [thread for thread in started if thread.name.startswith("connectors-secret-files")]
+    assert readers
     await source.aclose()
     for thread in readers:
         thread.join(10)

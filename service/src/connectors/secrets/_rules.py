@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from connectors.errors import InvalidRequest, PermissionDenied
+from connectors.secrets._sources import as_variable
 
 __all__ = ["SecretRules", "SecretScope", "check_name", "name_and_key"]
 
@@ -30,7 +31,8 @@ class SecretRules:
     names: tuple[str, ...] | None = None
     """Those that it may ask for; ``*`` and ``?`` stand for any characters and for one. None: any but :attr:`others`."""
     others: frozenset[str] = frozenset()
-    """Names that other plugins declared: where :attr:`names` is None, they are not for this one."""
+    """Names that other plugins declared: where :attr:`names` is None, they are not for this one, however they are
+    spelled (in small letters or capitals, with ``_``, ``-`` or ``.``)."""
     bare_variables: bool = True
     """Where :attr:`names` is None: whether a variable without ``_FSEC_`` may hold any secret that is asked for."""
     by_project: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -40,7 +42,7 @@ class SecretRules:
     def check(self, name: str) -> None:
         """:raises PermissionDenied: the connector may not ask for this secret."""
         if self.names is None:
-            if name not in self.others:
+            if as_variable(name) not in map(as_variable, self.others):
                 return
             raise PermissionDenied(f"the secret {name!r} is another plugin's")
         if not any(fnmatchcase(name, allowed) for allowed in self.names):
@@ -50,6 +52,14 @@ class SecretRules:
     def is_declared(self) -> bool:
         """Whether the names that pass :meth:`check` are the plugin's or the operator's own."""
         return self.names is not None or self.bare_variables
+
+    def by_wildcard(self, name: str) -> bool:
+        """Whether a name that passes :meth:`check` does so by a wildcard alone."""
+        return self.names is not None and name not in self.names
+
+    def reserved(self, name: str) -> frozenset[str]:
+        """For :attr:`connectors.secrets.Asked.reserved`. A name that two plugins share is kept from neither."""
+        return frozenset(as_variable(other) for other in self.others if other != name)
 
     def place_for(self, name: str, scope: SecretScope) -> str:
         """The most specific place that has another name for this secret; "" where none has."""

@@ -87,14 +87,14 @@ class Secrets:
         return found, looked_in
 
     async def _in_order(self, name: str, key: str, place: str) -> tuple[Secret | None, list[str]]:
-        asked = Asked(name, key, self._scope.namespace, is_declared=self._rules.is_declared)
+        asked = self._asked(name, key, self._scope.namespace)
         elsewhere = asked
         if place:
             instead = self._rules.instead(name, place)
             if instead is None:
                 raise FailedPrecondition(f"the settings have no secret {name!r} for {place[:80]!r}, any more")
             other, entry = name_and_key(instead)
-            elsewhere = replace(asked, name=other, key=entry or key, is_declared=True)
+            elsewhere = self._asked(other, entry or key, self._scope.namespace, in_the_table=True)
         looked_in: list[str] = []
         for source in self._sources:
             by_caller = isinstance(source, RequestSecrets)  # who knows the name that the task uses, and no other
@@ -120,11 +120,24 @@ class Secrets:
             pairs.append((own, its_entry or key))
         if (other, entry) not in pairs:
             raise PermissionDenied(f"the reference {reference[:200]!r} does not lead to the secret {name!r}")
-        asked = Asked(other, entry, namespace, by_reference=True)
+        # the kind is the caller's word, and may be the environment's: the name is looked for there as ever
+        in_the_table = (other, entry) != pairs[0]
+        asked = replace(self._asked(other, entry, namespace, in_the_table=in_the_table), by_reference=True)
         for source in self._sources:
             if source.kind == kind:
                 return await source.find(asked), [source.where(asked)]
         raise FailedPrecondition(f"the secret {name!r} was found in {kind[:80]!r}, which is no source of secrets here")
+
+    def _asked(self, name: str, key: str, namespace: str, *, in_the_table: bool = False) -> Asked:
+        """:param in_the_table: the operator named it, for a project, in place of the name that was asked for."""
+        return Asked(
+            name,
+            key,
+            namespace,
+            is_declared=in_the_table or self._rules.is_declared,
+            by_wildcard=not in_the_table and self._rules.by_wildcard(name),
+            reserved=self._rules.reserved(name),
+        )
 
     def leaks(self, text: str) -> bool:
         """Whether ``text`` holds a value that this call was given, of 16 characters or more (a shorter one may be an

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["Asked", "EnvironmentSecrets", "RequestSecrets", "Secret", "SecretSource"]
+__all__ = ["Asked", "EnvironmentSecrets", "RequestSecrets", "Secret", "SecretSource", "as_variable"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,18 @@ class Asked:
     """Kubernetes' namespace of the workflow; "" where the call does not say."""
     is_declared: bool = True
     """Whether the plugin or the operator named the secret; else it may have been chosen by a task."""
+    by_wildcard: bool = False
+    """Whether only a wildcard of the operator's allows the name: a task may have chosen the rest of it."""
+    reserved: frozenset[str] = frozenset()
+    """Other plugins' names, as :func:`as_variable` spells them: a source that spells a name in another way must not
+    arrive at one."""
     by_reference: bool = False
     """Whether a reference that came back led to this source: it must then say why it does not answer."""
+
+
+def as_variable(name: str) -> str:
+    """A secret's name as a shell can export it: in capitals, with ``_`` for ``-`` and ``.``."""
+    return name.replace("-", "_").replace(".", "_").upper()
 
 
 class SecretSource(Protocol):
@@ -78,10 +88,12 @@ class RequestSecrets:
 
 class EnvironmentSecrets:
     """The server's environment: the name itself, in capitals, or with the prefix ``_FSEC_`` that Flyte gives to mounted
-    secrets; with the key behind it (``_FSEC_<NAME>_<KEY>``) or without.
+    secrets; with the key behind it (``_FSEC_<NAME>_<KEY>``) or without. After each it is looked for with ``_`` in place
+    of ``-`` and ``.``, which no shell can export: ``crm-token`` is ``_FSEC_CRM_TOKEN`` or ``CRM_TOKEN`` too, unless
+    that is the name of another plugin's secret.
 
     A secret that neither its plugin nor the operator named is looked for with the prefix alone, so that a task reads no
-    variable that is no secret of its own.
+    variable that is no secret of its own; so is, in the second spelling, one that the operator named by a wildcard.
     """
 
     kind = "environment"
@@ -103,4 +115,9 @@ class EnvironmentSecrets:
         for name in (f"{asked.name}_{asked.key}", asked.name) if asked.key else (asked.name,):
             found += [f"_FSEC_{name.upper()}"]
             found += [name.upper(), name] if asked.is_declared else []
+            folded = as_variable(name)
+            if folded == name.upper() or folded in asked.reserved:
+                continue
+            found += [f"_FSEC_{folded}"]
+            found += [folded, folded.lower()] if asked.is_declared and not asked.by_wildcard else []
         return list(dict.fromkeys(found))
