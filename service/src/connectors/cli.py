@@ -6,6 +6,7 @@ are the settings, one by one: their names and texts are written down there and n
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,6 +92,7 @@ def _serve(flags: dict[str, Any]) -> None:
     wins over the variable, the variable over the file. A plugin's own settings are CONNECTORS_<PLUGIN>__<FIELD>, and
     plugins.<name> in the file.
     """
+    gc.disable()  # until it serves: almost all that a start makes stays for good
     settings = load(flags)
     from connectors._observability.logs import configure
     from connectors._server.discovery import discover, refuse_bad_settings
