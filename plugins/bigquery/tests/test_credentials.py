@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from google.auth import jwt
 
@@ -164,13 +167,26 @@ async def test_the_file_that_the_environment_names_is_used(
     assert grant.lifetime == pytest.approx(3600, abs=60)
 
 
-async def test_on_google_cloud_the_metadata_server_is_asked(
-    http: HttpClient, bigquery: FakeBigQuery, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("NO_GCE_CHECK")
-    monkeypatch.setenv("GCE_METADATA_HOST", bigquery.url.removeprefix("http://"))
-    monkeypatch.setenv("GCE_METADATA_IP", bigquery.url.removeprefix("http://"))
-    assert (await ApplicationDefault().fetch(http)).value == "token-1"
+FETCH = """
+import asyncio
+from connectors import HttpClient
+from connectors_bigquery._credentials import ApplicationDefault
+
+async def fetch():
+    async with HttpClient() as http:
+        print((await ApplicationDefault().fetch(http)).value)
+
+asyncio.run(fetch())
+"""
+
+
+async def test_on_google_cloud_the_metadata_server_is_asked(bigquery: FakeBigQuery) -> None:
+    place = bigquery.url.removeprefix("http://")
+    ours = {name: value for name, value in os.environ.items() if name != "NO_GCE_CHECK"}
+    # in a process of its own: google-auth reads these once, when it is imported
+    variables = ours | {"GCE_METADATA_HOST": place, "GCE_METADATA_IP": place}
+    fetched = await anyio.run_process([sys.executable, "-c", FETCH], env=variables, check=False)
+    assert (fetched.stdout.decode().strip(), fetched.stderr.decode()) == ("token-1", "")
 
 
 async def test_a_server_without_credentials_says_how_to_give_it_some(http: HttpClient) -> None:
