@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors import (
+    ConnectorError,
     Context,
     HttpClient,
     Interface,
@@ -26,7 +27,7 @@ from connectors import (
 )
 from connectors.context import Protocol as FlyteProtocol
 from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules, SecretSource
-from connectors_snowflake import SnowflakeConnector, SnowflakeSettings
+from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake
 from tests.emulators.fixtures import snowduck_url
 
@@ -38,6 +39,7 @@ OWNER = TaskExecutionMetadata(
     )
 )
 RESULTS = {"results": LiteralType("structured_dataset")}
+KEY = "8d5cf6a3-0f4c-5b0e-9c39-0a2a95644d2e"
 CONNECTION: dict[str, Any] = {
     "account": "example-main",
     "user": "loader",
@@ -174,3 +176,14 @@ async def connector(snowflake: FakeSnowflake) -> AsyncIterator[SnowflakeConnecto
     connector = SnowflakeConnector(SnowflakeSettings(endpoint=snowflake.url))
     yield connector
     await connector.aclose()
+
+
+async def attempt(connector: SnowflakeConnector, task: TaskTemplate, new: NewContext) -> SnowflakeJob:
+    """What the engine does: the same create, as long as its error says that it may be repeated."""
+    for _ in range(3):
+        try:
+            return await connector.create(task, new(KEY))
+        except ConnectorError as error:
+            if not error.retryable:
+                raise
+    return await connector.create(task, new(KEY))
