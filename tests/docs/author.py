@@ -18,14 +18,18 @@ class Author:
         """:param folder: an empty one."""
         self.package = folder / "package"
         self.package.mkdir()
-        self._state = folder / "state"
+        self._home = folder / "home"
+        self._home.mkdir()
         self._bin = folder / "environment" / "bin"
         venv.create(folder / "environment", with_pip=False)
         [site_packages] = (folder / "environment" / "lib").glob("python*/site-packages")
         # addsitedir, since editable packages are .pth files themselves
         (site_packages / "tests.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
         self._write_command("pip", "-m pip")
+        self._write_command("pytest", "-m pytest")
         self._write_command("connectors", "-c 'from connectors.cli import main; main()'")
+        for tool in ("mypy", "ruff"):  # these read the author's files and run none of them
+            (self._bin / tool).symlink_to(Path(sysconfig.get_path("scripts")) / tool)
 
     def _write_command(self, name: str, arguments: str) -> None:
         command = self._bin / name
@@ -37,7 +41,7 @@ class Author:
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.package,
-            env=self._environment(variables),
+            env=self.environment(**variables),
             capture_output=True,
             text=True,
             timeout=100,
@@ -51,19 +55,23 @@ class Author:
         return subprocess.Popen(
             ["sh", "-c", f"exec {command}"],
             cwd=self.package,
-            env=self._environment(variables),
+            env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONNECTORS_", "PIP_"))}
+    def environment(self, **variables: str) -> dict[str, str]:
+        """The variables of the author's shell, and these."""
+        not_theirs = ("CONNECTORS_", "PIP_", "PYTEST_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(not_theirs)}
         return {
             **kept,
             "PATH": f"{self._bin}{os.pathsep}{os.environ['PATH']}",
-            "XDG_STATE_HOME": str(self._state),
+            "HOME": str(self._home),
+            "XDG_STATE_HOME": str(self._home / ".local" / "state"),
             "COLUMNS": "200",
+            "PYTHONUNBUFFERED": "1",
             # The build backend is there already. (pip reads 0 as "no isolation".)
             "PIP_NO_BUILD_ISOLATION": "0",
             "PIP_NO_INDEX": "1",
