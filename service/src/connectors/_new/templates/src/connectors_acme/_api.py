@@ -76,7 +76,8 @@ def arguments(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reason(answer: HttpResponse) -> str:
     try:
-        reason = members(answer).get("message")
+        shown = members(answer)
     except Unavailable:
         return ""
+    reason = shown.get("message") or shown.get("error")
     return f": {reason[:300]}" if isinstance(reason, str) else ""

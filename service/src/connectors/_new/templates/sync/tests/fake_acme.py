@@ -17,7 +17,7 @@ __all__ = ["FakeAcme"]
 
 
 class FakeAcme:
-    """Use it as an asynchronous context. The operation ``fail`` is refused; the result of any other is what came."""
+    """Use it as an asynchronous context. The program ``fail`` is refused; the result of any other is what came."""
 
     def __init__(self, *, port: int = 0, token: str = "an-invented-token") -> None:
         """:param port: 0 takes a free one. :param token: what callers must send."""
@@ -51,9 +51,10 @@ class FakeAcme:
         if request.headers.get("Authorization") != f"Bearer {self.token}":
             return _refused(401, "the token is not the one that is needed")
         body, key = await request.json(), request.headers.get("Idempotency-Key", "")
-        if body["operation"] == "fail":
+        if body["program"] == "fail":
             return _refused(400, "it was told to fail")
-        return web.json_response({"result": self.results.setdefault(key, body)})
+        result = {"program": body["program"], "arguments": body["arguments"]}
+        return web.json_response({"result": self.results.setdefault(key, result)})
 
 
 def _refused(status: int, message: str) -> web.Response:

@@ -19,8 +19,8 @@ from tests.fake_acme import FakeAcme
 pytestmark = pytest.mark.anyio
 
 
-def task(operation: str = "count") -> TaskTemplate:
-    config = AcmeConfig(operation=operation)
+def task(program: str = "count") -> TaskTemplate:
+    config = AcmeConfig(program=program)
     return TaskTemplate("acme", custom=config.to_custom())
 
 
@@ -32,7 +32,7 @@ async def test_a_call_has_a_result(serve: Serve, fake: FakeAcme) -> None:
     async with (await serve(connector(fake))).client() as client:
         done = await client.do(task(), {"words": ["a", "b"]})
     assert done.phase is Phase.SUCCEEDED
-    assert done.outputs == {"result": {"operation": "count", "arguments": {"words": ["a", "b"]}}}
+    assert done.outputs == {"result": {"program": "count", "arguments": {"words": ["a", "b"]}}}
 
 
 async def test_a_repeated_call_is_carried_out_once(serve: Serve, fake: FakeAcme) -> None:
@@ -45,10 +45,11 @@ async def test_a_repeated_call_is_carried_out_once(serve: Serve, fake: FakeAcme)
 @pytest.mark.parametrize(
     ("custom", "reason"),
     [
-        ({}, "custom.operation is missing"),
-        ({"operation": ""}, "custom.operation"),
-        ({"operation": "count", "colour": "red"}, "custom.colour is not known"),
-        ({"operation": "fail"}, "it was told to fail"),
+        ({}, "custom.program is missing"),
+        ({"program": ""}, "custom.program"),
+        ({"program": "count", "timeout": 0}, "custom.timeout"),
+        ({"program": "count", "colour": "red"}, "custom.colour is not known"),
+        ({"program": "fail"}, "it was told to fail"),
     ],
 )
 async def test_a_task_that_cannot_be_carried_out_is_refused_with_the_reason(

@@ -23,7 +23,7 @@ class TestContract(SyncConnectorContract):
     @pytest.fixture
     def case(self, proxy: FaultProxy, fake: FakeAcme) -> SyncCase:
         settings = AcmeSettings(endpoint=proxy.url)
-        config = AcmeConfig(operation="count")
+        config = AcmeConfig(program="count")
         return SyncCase(
             build=lambda: AcmeConnector(settings),
             task=TaskTemplate("acme", custom=config.to_custom()),

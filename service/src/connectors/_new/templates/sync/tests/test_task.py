@@ -17,13 +17,13 @@ from tests.fake_acme import FakeAcme
 
 pytestmark = pytest.mark.anyio
 
-RESULT = {"operation": "count", "arguments": {"words": ["a", "b"]}}
+RESULT = {"program": "count", "arguments": {"words": ["a", "b"]}}
 
 
-def task(operation: str, local_run: RunOptions) -> AcmeTask:
+def task(program: str, local_run: RunOptions) -> AcmeTask:
     return AcmeTask(
-        operation,
-        AcmeConfig(operation=operation),
+        program,
+        AcmeConfig(program=program),
         inputs={"words": list[str]},
         local_run=local_run,
     )

@@ -109,13 +109,13 @@ def _path(job: AcmeJob) -> str:
 def _job_in(answer: HttpResponse) -> dict[str, Any]:
     """:raises Unavailable: the answer shows none. There may be one all the same."""
     job = members(answer)
-    name, state = job.get("id"), job.get("state")
-    if not (isinstance(name, str) and _JOB_ID.fullmatch(name) and isinstance(state, str)):
+    if not (isinstance(job.get("id"), str) and _JOB_ID.fullmatch(job["id"]) and isinstance(job.get("state"), str)):
         raise Unavailable("Acme's answer shows no job")
     return job
 
 
 def _created(job: dict[str, Any]) -> datetime | None:
+    """When the platform made it; None where it does not say, or not in which time zone."""
     try:
         moment = datetime.fromisoformat(job["created"])
     except (KeyError, TypeError, ValueError):

@@ -12,7 +12,7 @@ __all__ = ["AcmeConnector"]
 
 
 class AcmeConnector(SyncConnectorBase):
-    """Calls an operation. The idempotency key goes with it, so that a repeat is carried out once."""
+    """Runs programs that answer at once. The idempotency key goes with the call: a repeat is carried out once."""
 
     task_type = "acme"
     Settings = AcmeSettings
@@ -25,7 +25,7 @@ class AcmeConnector(SyncConnectorBase):
         :raises ConnectorError: as the platform says; where it says that another try may help, the service makes it.
         """
         config = AcmeConfig.of(task.custom)
-        body = {"operation": config.operation, "arguments": arguments(ctx.inputs)}
+        body = {"program": config.program, "timeout": config.timeout, "arguments": arguments(ctx.inputs)}
         answer = members(await send(self.settings, ctx, "POST", "/v1/calls", body=body, key=ctx.idempotency_key))
         if "result" not in answer:
             raise Unavailable("Acme's answer has no result")

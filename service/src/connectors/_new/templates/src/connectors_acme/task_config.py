@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
 from connectors import InvalidRequest
@@ -15,19 +15,24 @@ _OF_THE_BACKEND = frozenset({"secrets", "configs"})  # what Flyte 2 adds
 
 @dataclass(frozen=True, kw_only=True)
 class AcmeConfig:
-    """A call.
+    """What is to be run, and how.
 
     ``TaskTemplate("acme", custom=AcmeConfig(…).to_custom())``
 
     :raises ValueError: a field is not as it should be; the message names it.
     """
 
-    operation: str
-    """What is to be called."""
+    program: str
+    """What is to be run."""
+
+    timeout: int = 3600
+    """Seconds that it may take, above 0."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.operation, str) or not self.operation:
-            raise ValueError("operation: must be the name of an operation")
+        if not isinstance(self.program, str) or not self.program:
+            raise ValueError("program: must be the name of a program")
+        if not isinstance(self.timeout, int) or isinstance(self.timeout, bool) or self.timeout <= 0:
+            raise ValueError("timeout: must be a whole number of seconds above 0")
 
     def to_custom(self) -> dict[str, Any]:
         """The task's ``custom``."""
@@ -39,13 +44,14 @@ class AcmeConfig:
 
         :raises InvalidRequest: a key is unknown or missing, or its value is not as it should be.
         """
-        known = [item.name for item in fields(cls)]
+        known = {field.name: field.default for field in fields(cls)}
         given = {key: value for key, value in custom.items() if key not in _OF_THE_BACKEND}
-        unknown = sorted(given.keys() - set(known))
-        if unknown:
-            raise InvalidRequest(f"custom.{unknown[0][:80]} is not known; expected {', '.join(known)}")
-        if "operation" not in given:
-            raise InvalidRequest("custom.operation is missing: it must be the name of an operation")
+        for key in given:
+            if key not in known:
+                raise InvalidRequest(f"custom.{key[:80]} is not known; expected {', '.join(known)}")
+        for key, default in known.items():
+            if default is MISSING and key not in given:
+                raise InvalidRequest(f"custom.{key} is missing")
         try:
             return cls(**given)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""A call as a task in Python."""
+"""The task in Python."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ __all__ = ["AcmeTask"]
 
 
 class AcmeTask(ConnectorTask):
-    """A call: ``task(words=["a"])`` makes it in a script and returns its result, ``await task.run(words=["a"])`` does
-    under a running event loop.
+    """A task of Acme's.
+
+    ``task(words=["a"])`` runs it in a script and returns its result, ``await task.run(words=["a"])`` does under a
+    running event loop.
     """
 
     def __init__(
@@ -26,9 +28,9 @@ class AcmeTask(ConnectorTask):
         result: Any = dict,
         local_run: RunOptions | None = None,
     ) -> None:
-        """:param name: of the task, for people. :param inputs: the call's arguments: by name, their Python types.
+        """:param name: of the task, for people. :param inputs: its arguments: by name, their Python types.
 
-        :param result: the Python type of the result. :param local_run: how its runs go.
+        :param result: the Python type of its result. :param local_run: how its runs go.
         """
         super().__init__(
             name,
