@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from connectors import (
     TaskTemplate,
     Unavailable,
 )
-from connectors.local import Calls, InProcess, Outcome, Progress, run_task
+from connectors.local import Calls, InProcess, Outcome, Progress, TaskTimedOut, run_task
 from connectors.testing.platform import FakePlatform, Fault, JobState
 from tests.local.conftest import TEXT, connectors_of, job_task, states, until
 from tests.local.words import Buggy
@@ -211,6 +212,58 @@ async def test_the_sixth_failed_poll_in_a_row_deletes_the_job(in_process: InProc
     with pytest.raises(Unavailable, match="being replaced"):
         await run(job_task(duration=60), Unreachable(in_process, 6))
     assert states(platform) == [JobState.CANCELLED]
+
+
+async def test_progress_tells_a_fault_beside_what_was_known_before_it(via: Calls, platform: FakePlatform) -> None:
+    told: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        told.append(progress)
+        if progress.phase is Phase.RUNNING and not progress.fault:
+            platform.set_fault(Fault("answer", ("get",)))
+        if progress.fault:
+            platform.clear_faults()
+            platform.end(platform.jobs()[0].id)
+
+    assert (await run(job_task(duration=None), via, on_progress=tell)).succeeded
+    known, faulty = (next(each for each in told if bool(each.fault) is fault and each.meta) for fault in (False, True))
+    assert (faulty.phase, faulty.message, faulty.meta) == (known.phase, known.message, known.meta)
+    assert faulty.fault.startswith("the platform answered HTTP 503")
+    assert told[-1].fault == ""
+
+
+async def test_a_timeout_names_the_last_fault_of_a_platform_that_is_gone() -> None:
+    async with AsyncExitStack() as gone:
+        platform = await gone.enter_async_context(FakePlatform())
+        told: list[Progress] = []
+        async with InProcess(connectors=connectors_of(platform)) as via, anyio.create_task_group() as tasks:
+
+            async def end() -> None:
+                await until(platform, lambda _: platform.requests["get"] > 1)
+                await gone.aclose()
+
+            tasks.start_soon(end)
+            outcome = await run(job_task(duration=None), via, timeout=5, end_within=0.5, on_progress=told.append)
+    assert (outcome.timed_out, outcome.job_left, outcome.phase) == (True, True, Phase.RUNNING)
+    assert "could not be reached" in outcome.fault
+    assert outcome.fault in told[-1].message
+    assert outcome.fault in str(TaskTimedOut(outcome))
+
+
+async def test_calls_that_fail_are_told_while_they_are_made_again(in_process: InProcess) -> None:
+    told: list[Progress] = []
+    await run(job_task(duration=0), Unreachable(in_process, 2), on_progress=told.append)
+    assert [(each.state, each.fault) for each in told[1:]] == [
+        ("CREATED", "the server is being replaced"),
+        ("CREATED", "the server is being replaced"),
+        ("SUCCEEDED", ""),
+    ]
+
+
+async def test_a_slow_platform_s_polls_get_the_time_that_they_need(platform: FakePlatform) -> None:
+    platform.set_fault(Fault("slow", ("get",), delay=2.5))
+    async with InProcess(connectors=connectors_of(platform)) as via:
+        assert (await run(job_task(duration=3), via)).succeeded
 
 
 async def test_a_bug_of_the_connector_s_is_an_error_and_its_job_is_deleted(caplog: pytest.LogCaptureFixture) -> None:

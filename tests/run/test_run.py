@@ -92,6 +92,7 @@ async def test_as_json_the_outcome_has_all_that_is_known(
             "custom_info": None,
             "timed_out": False,
             "job_left": False,
+            "fault": None,
             "meta": f'{{"job_id":"{job.id}"}}',
         },
     )
@@ -131,6 +132,31 @@ async def test_a_run_that_takes_too_long_ends_with_124_and_its_job_is_deleted(
     assert (done.code, states(platform)) == (124, [JobState.CANCELLED])
     *_, deleted, last = [line.split(" s  ", 1)[1] for line in done.err.splitlines()]
     assert (deleted, last) == ("the job was deleted", "TIMED OUT  the last phase was RUNNING")
+
+
+async def test_while_the_platform_is_dead_a_line_says_why_and_so_does_the_end(
+    command: Command, either: Place, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    quick = () if either.name == "here" else ("--call-timeout=2",)
+    process = await command.start("run", write_task(custom=FOREVER), QUICK, "--timeout=6", *quick, *either.flags)
+    await until(lambda: platform.requests["get"] > 1)
+    platform.set_fault(Fault("answer", ("get",)))
+    done = await command.ended(process)
+    fault = f"the platform answered HTTP 503 to GET /jobs/{platform.jobs()[0].id}"
+    assert (done.code, states(platform)) == (124, [JobState.CANCELLED])
+    lines = [line.split(" s  ", 1)[1] for line in done.err.splitlines()]
+    assert f"RUNNING  the job cannot be asked for: {fault}" in lines
+    assert lines[-1] == f"TIMED OUT  the last phase was RUNNING; at last its job could not be asked for: {fault}"
+
+
+async def test_a_job_that_could_not_be_created_in_time_says_why(
+    command: Command, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    platform.set_fault(Fault("answer", ("submit",)))
+    done = await command("run", write_task(), "--timeout=1", "--json")
+    assert (done.code, platform.jobs()) == (124, ())
+    assert "HTTP 503" in done.json["fault"]
+    assert done.err.splitlines()[-1].endswith(f"TIMED OUT  its job could not be created: {done.json['fault']}")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

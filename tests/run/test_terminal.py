@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.testing.platform import FakePlatform, JobState
+from connectors.testing.platform import FakePlatform, Fault, JobState
 from tests.run.conftest import Command, WriteTask
 from tests.run.waiting import until
 
@@ -100,6 +100,21 @@ async def test_one_line_lives_while_the_task_runs_and_the_end_stays(
     assert (code, out) == (0, f"o0: {platform.jobs()[0].id}\n")
     assert "\x1b[2K" in terminal.screen  # the line was wiped, and drawn again
     assert "\n" not in seen.strip()
+
+
+async def test_the_live_line_says_why_while_the_platform_is_dead(
+    command: Command, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    task = write_task(custom={"duration": None})
+    async with Terminal(command, "run", task, "--poll-interval=0.05").shown() as terminal:
+        await until(lambda: "platform_native  RUNNING  the job is RUNNING" in terminal.text)
+        platform.set_fault(Fault("answer", ("get",)))
+        await until(lambda: "RUNNING  the job cannot be asked for: the platform answered HTTP 503" in terminal.text)
+        platform.clear_faults()
+        shown = terminal.text.count("the job is RUNNING")
+        await until(lambda: terminal.text.count("the job is RUNNING") > shown)
+        terminal.type(CTRL_C)
+        assert await terminal.ended() == (130, "")
 
 
 async def test_links_can_be_followed_from_the_live_line(command: Command, write_task: WriteTask) -> None:

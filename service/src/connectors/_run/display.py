@@ -52,7 +52,7 @@ class Display:
         self._clock = asyncio.get_running_loop().time
         self._latest = Progress("creating", 0.0)
         self._told_at = self._clock()
-        self._shown: tuple[str, Phase, str] | None = None
+        self._shown: tuple[str, str, str] | None = None
         self._links: set[TaskLog] = set()
         self._spinner = Spinner("dots")
         is_live = self._to.is_terminal and not self._to.is_dumb_terminal
@@ -88,7 +88,8 @@ class Display:
         self._say_links(outcome.log_links, outcome.elapsed)
         if outcome.timed_out:
             text = Text("TIMED OUT", "bold red")
-            text.append(f"  the last phase was {outcome.phase.name}")
+            seen = "" if outcome.phase is Phase.UNDEFINED else f"the last phase was {outcome.phase.name}"
+            text.append(f"  {'; '.join(filter(None, (seen, printable(outcome.trouble))))}".rstrip())
         else:
             text = Text(outcome.phase.name, _STYLES.get(outcome.phase, ""))
             text.append(f"  {printable(outcome.message)}".rstrip())
@@ -98,7 +99,7 @@ class Display:
 
     def _say_changes(self, progress: Progress) -> None:
         self._say_links(progress.log_links, progress.elapsed)
-        shown = (progress.stage, progress.phase, progress.message)
+        shown = (progress.stage, progress.state, progress.said)
         if shown != self._shown:
             self._shown = shown
             self._line(progress.elapsed, _state(progress))
@@ -136,6 +137,7 @@ class Display:
 
 
 def _state(progress: Progress) -> Text:
-    word = _STAGES.get(progress.stage) or progress.phase.name
+    word = _STAGES.get(progress.stage) or progress.state
     text = Text(word, _STYLES.get(progress.phase, "bold cyan"))
-    return text.append(f"  {printable(progress.message)}".rstrip(), Style.null())
+    style = Style(color="red") if progress.fault else Style.null()
+    return text.append(f"  {printable(progress.said)}".rstrip(), style)

@@ -34,6 +34,7 @@ def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
         "custom_info": _plain(outcome.custom_info),
         "timed_out": outcome.timed_out,
         "job_left": outcome.job_left,
+        "fault": outcome.fault or None,
         **meta_as_json(outcome.meta),
     }
 

@@ -34,11 +34,15 @@ from connectors._wire.stored_forms import MessageForms
 from connectors.connector import AsyncConnectorBase, ConnectorBase, SyncConnectorBase
 from connectors.errors import ConnectorError, FailedPrecondition, NotFound
 from connectors.http import HttpClient
+from connectors.local._faults import fault_of
 from connectors.models import Interface, LogPage, Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
 __all__ = ["InProcess"]
 
 _DELETE_AGAIN = 1.0  # seconds from one try of a deletion to the next
+_POLL_WITHIN = 2.0
+"""Seconds for a poll after a job's first: the engine tries again in silence, and whoever waits here is to hear of a
+fault. Each poll that they were too few for doubles them, up to what a poll has by default."""
 _EVENTS: ContextVar[list[CallEvent] | None] = ContextVar("_EVENTS", default=None)
 """Takes the events of the calls that are made here, where somebody wants them."""
 
@@ -66,6 +70,8 @@ class InProcess:
         self._engine: Engine
         self._store = MemoryStore()
         self._seconds_to_create = 0.0
+        self._seconds_to_poll: dict[bytes, float] = {}
+        self._most_to_poll = 0.0
         self._started: dict[TaskCategory, asyncio.Lock] = {}
         self._usable: dict[TaskCategory, Registered] = {}
 
@@ -83,7 +89,7 @@ class InProcess:
         options = settings.engine_options()
         # Nobody waits behind a deadline here: a call may take as long as one that runs as a job on a server.
         longest = max(options.max_timeout, options.do_timeout, options.create_timeout)
-        self._seconds_to_create = longest
+        self._seconds_to_create, self._most_to_poll = longest, options.default_timeout
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # In a task of its own, so that what cancels the caller does not cancel the engine before the job is deleted.
         self._host = asyncio.create_task(
@@ -165,12 +171,19 @@ class InProcess:
         await self._ready(category)
         events: list[CallEvent] = []
         token = _EVENTS.set(events)
+        seconds = self._seconds_to_poll.get(meta, self._most_to_poll)
+        caller = Caller("local", deadline=asyncio.get_running_loop().time() + seconds)
         try:
-            resource = await self._engine.get(JobRequest(Caller("local"), category, meta, output_prefix))
+            resource = await self._engine.get(JobRequest(caller, category, meta, output_prefix))
         finally:
             _EVENTS.reset(token)
         if bugs := [each.message for each in events if each.error_id]:
             raise ConnectorError(bugs[0])
+        fault = fault_of(resource)
+        if meta not in self._seconds_to_poll:
+            self._seconds_to_poll[meta] = min(_POLL_WITHIN, self._most_to_poll)
+        elif fault is not None and fault.status == "DEADLINE_EXCEEDED":
+            self._seconds_to_poll[meta] = min(2 * seconds, self._most_to_poll)
         return _as_received(resource)
 
     async def delete(self, category: TaskCategory, meta: bytes) -> None:

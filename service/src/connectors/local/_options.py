@@ -20,8 +20,8 @@ def progress_on_terminal() -> Callable[[Progress], None]:
     def tell(progress: Progress) -> None:
         if not sys.stderr.isatty():
             return
-        phase = progress.phase.name if progress.stage == "running" else progress.stage
-        text = f"{phase}: {progress.message}" if progress.message else phase
+        state = progress.state if progress.stage == "running" else progress.stage
+        text = f"{state}: {progress.said}" if progress.said else state
         if progress.stage == "left" and progress.meta:
             text += f"; the job's resource meta is {shown_meta(progress.meta)}"
         if progress.stage == "running":

@@ -28,6 +28,21 @@ class Progress:
     custom_info: Mapping[str, Any] | None = None
     meta: bytes = b""
     """What finds the job again; b"" while there is none."""
+    fault: str = ""
+    """Why the platform, or the server, could not be asked for the job by the last poll; "" where it could. All else is
+    then as it was known before."""
+
+    @property
+    def state(self) -> str:
+        """The phase's name, for a person: CREATED until one is known."""
+        return "CREATED" if self.phase is Phase.UNDEFINED else self.phase.name
+
+    @property
+    def said(self) -> str:
+        """The message, for a person; while the job cannot be asked for, why that is."""
+        if self.stage == "running" and self.fault:
+            return f"the job cannot be asked for: {self.fault}"
+        return self.message
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,9 @@ class Outcome:
     """Whether it took longer than it was given; its job was then deleted."""
     job_left: bool = False
     """Whether that job could not be deleted, and may go on."""
+    fault: str = ""
+    """Of a run that took too long: why its job could not be created, or not be asked for by the last poll; "" where it
+    could."""
 
     @property
     def succeeded(self) -> bool:
@@ -61,6 +79,14 @@ class Outcome:
         if len(self.outputs) == 1:
             return next(iter(self.outputs.values()))
         return dict(self.outputs) or None
+
+    @property
+    def trouble(self) -> str:
+        """The fault, for a person; "" where there was none."""
+        if not self.fault:
+            return ""
+        what = "at last its job could not be asked for" if self.meta else "its job could not be created"
+        return f"{what}: {self.fault}"
 
 
 class TaskFailed(Exception):
@@ -77,8 +103,12 @@ class TaskTimedOut(TaskFailed, TimeoutError):
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
-        fate = f"its job may still run: {shown_meta(outcome.meta)}" if outcome.job_left else "its job was deleted"
-        self.args = (f"the task did not end within {outcome.elapsed:.1f} s; {fate}",)
+        text = f"the task did not end within {outcome.elapsed:.1f} s"
+        if outcome.job_left:
+            fate = f"its job may still run: {shown_meta(outcome.meta) if outcome.meta else 'its create is under way'}"
+        else:
+            fate = "its job was deleted" if outcome.meta else ""
+        self.args = ("; ".join(filter(None, (text, outcome.trouble, fate))),)
 
 
 def shown_meta(meta: bytes) -> str:

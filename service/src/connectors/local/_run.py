@@ -12,6 +12,7 @@ import anyio
 
 from connectors.errors import ConnectorError, InvalidRequest, NotFound, Unimplemented
 from connectors.local._calls import Calls
+from connectors.local._faults import fault_of
 from connectors.local._outcome import Outcome, Progress, shown_meta
 from connectors.local._prefix import OutputPrefix
 from connectors.local._rendering import rendered
@@ -97,6 +98,7 @@ class _Run:
         self._creating: asyncio.Task[bytes] | None = None
         self._meta = b""
         self._seen = Resource(Phase.UNDEFINED)
+        self._fault = ""
         self._left = False
 
     async def to_its_end(self, inputs: Mapping[str, Any], run_name: str) -> Outcome:
@@ -123,6 +125,7 @@ class _Run:
             custom_info=seen.custom_info,
             timed_out=True,
             job_left=self._left,
+            fault=self._fault,
         )
 
     # --- its course
@@ -141,18 +144,31 @@ class _Run:
         failures = 0
         while True:
             try:
-                self._seen = await self._via.get(self._category, self._meta, output_prefix=prefix)
+                self._see(await self._via.get(self._category, self._meta, output_prefix=prefix))
             except ConnectorError as error:
                 failures += 1
                 if failures > _FAILED_POLLS or isinstance(error, _NEVER_BETTER):
                     raise
                 log.info("the job could not be asked for, and will be again: %s", error.message)
+                self._fault = error.message
             else:
                 failures = 0
-                self._tell("running")
-                if self._seen.phase.is_terminal:
-                    return self._seen
+            self._tell("running")
+            if self._seen.phase.is_terminal:
+                return self._seen
             await anyio.sleep(self._poll_interval)
+
+    def _see(self, answer: Resource) -> None:
+        """Take note of a poll's answer. One that hides a fault has nothing new to say of the job."""
+        hidden = fault_of(answer)
+        if hidden is None:
+            self._seen, self._fault = answer, ""
+            return
+        # The last try of a poll may have had no time left to be answered in: what was wrong before says more.
+        if not (self._fault and hidden.status == "DEADLINE_EXCEEDED"):
+            self._fault = hidden.message
+        if self._seen.phase is Phase.UNDEFINED:
+            self._seen = Resource(answer.phase)
 
     async def _prepared(self, inputs: Mapping[str, Any], run_name: str) -> tuple[TaskTemplate, str]:
         from connectors._messages.local_values import inputs_file  # noqa: PLC0415 - see the package's docstring
@@ -208,6 +224,9 @@ class _Run:
                 if not self._meta:
                     try:
                         self._meta = await asyncio.shield(creating)
+                    except ConnectorError as error:
+                        self._fault = error.message
+                        return
                     except Exception:  # noqa: BLE001 - there is no job, or nobody knows which
                         return
                 await self._via.delete(self._category, self._meta)
@@ -223,6 +242,8 @@ class _Run:
 
     def _leave(self, reason: str) -> None:
         self._left = True
+        if self._fault:
+            reason += f"; before, it could not be asked for: {self._fault}"
         if self._creating is not None:
             self._creating.cancel()
         shown = shown_meta(self._meta) if self._meta else "not known, its create is under way"
@@ -245,6 +266,7 @@ class _Run:
                     log_links=seen.log_links,
                     custom_info=seen.custom_info,
                     meta=self._meta,
+                    fault=self._fault,
                 )
             )
 
