@@ -254,13 +254,55 @@ def test_filling_a_deprecated_field_does_not_warn() -> None:
     assert agent(supported_task_types=["x"]).supported_task_types == ["x"]
 
 
-def test_importing_every_generated_module_needs_no_protobuf_runtime() -> None:
+def run_with_every_module(program: str) -> tuple[str, str]:
+    """What a new interpreter prints, and what it says on standard error, where no message has been used."""
     imports = "\n".join(f"import connectors._proto.{package}" for package in PACKAGES)
-    report = 'import sys\nprint(sorted(name for name in sys.modules if name.partition(".")[0] == "google"))'
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"{imports}\n{report}"], capture_output=True, text=True, check=False
+        [sys.executable, "-W", "error", "-c", f"{imports}\n{program}"], capture_output=True, text=True, check=False
     )
-    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+    return done.stdout.strip(), done.stderr
+
+
+def test_importing_every_generated_module_needs_no_protobuf_runtime() -> None:
+    program = 'import sys\nprint(sorted(name for name in sys.modules if name.partition(".")[0] == "google"))'
+    assert run_with_every_module(program) == ("[]", "")
+
+
+def test_importing_every_generated_module_makes_no_message_a_dataclass() -> None:
+    program = """
+from connectors._proto.message_pool import default_message_pool
+print([url for url, message in default_message_pool.url_to_type.items() if "__dataclass_fields__" in vars(message)])
+"""
+    assert run_with_every_module(program) == ("[]", "")
+
+
+def test_threads_that_are_the_first_to_use_a_message_all_get_whole_ones() -> None:
+    program = """
+import dataclasses, sys, threading
+from connectors._proto.message_pool import default_message_pool
+
+sys.setswitchinterval(1e-6)
+together, messages, wrong = threading.Barrier(4), list(default_message_pool.url_to_type.values()), []
+
+def use_all(begin_with_fields):
+    for message in messages:
+        together.wait()
+        try:
+            names = {field.name for field in dataclasses.fields(message)} if begin_with_fields else None
+            held = vars(message()).keys() - {"_unknown_fields"}
+            if held != (names or {field.name for field in dataclasses.fields(message)}):
+                wrong.append((message, held))
+        except Exception as error:
+            wrong.append((message, error))
+
+threads = [threading.Thread(target=use_all, args=(number % 2,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(messages) > 200, wrong)
+"""
+    assert run_with_every_module(program) == ("True []", "")
 
 
 def check_generated(root: Path) -> subprocess.CompletedProcess[str]:

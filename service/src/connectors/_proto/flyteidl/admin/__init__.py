@@ -35,10 +35,10 @@ __all__ = (
     "TaskExecutionMetadata",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -79,8 +79,7 @@ class State(betterproto2.Enum):
     SUCCEEDED = 4
 
 
-@dataclass(eq=False, repr=False)
-class Agent(betterproto2.Message):
+class Agent(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     supported_task_types: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
@@ -96,8 +95,7 @@ class Agent(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "Agent", Agent)
 
 
-@dataclass(eq=False, repr=False)
-class AgentError(betterproto2.Message):
+class AgentError(LazyMessage):
     """
     Why a task failed, in a form that the caller can act on.
     """
@@ -117,8 +115,7 @@ class AgentError(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "AgentError", AgentError)
 
 
-@dataclass(eq=False, repr=False)
-class CreateRequestHeader(betterproto2.Message):
+class CreateRequestHeader(LazyMessage):
     template: "_core__.TaskTemplate | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     output_prefix: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -136,8 +133,7 @@ class CreateRequestHeader(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "CreateRequestHeader", CreateRequestHeader)
 
 
-@dataclass(eq=False, repr=False)
-class CreateTaskRequest(betterproto2.Message):
+class CreateTaskRequest(LazyMessage):
     inputs: "_core__.LiteralMap | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     template: "_core__.TaskTemplate | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -155,8 +151,7 @@ class CreateTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "CreateTaskRequest", CreateTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class CreateTaskResponse(betterproto2.Message):
+class CreateTaskResponse(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
     Opaque to the caller, who hands it back in every later call about this job.
@@ -166,8 +161,7 @@ class CreateTaskResponse(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "CreateTaskResponse", CreateTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class DeleteTaskRequest(betterproto2.Message):
+class DeleteTaskRequest(LazyMessage):
     task_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Read only when task_category is absent.
@@ -181,16 +175,14 @@ class DeleteTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "DeleteTaskRequest", DeleteTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class DeleteTaskResponse(betterproto2.Message):
+class DeleteTaskResponse(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl.admin", "DeleteTaskResponse", DeleteTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ExecuteTaskSyncRequest(betterproto2.Message):
+class ExecuteTaskSyncRequest(LazyMessage):
     """
 
 
@@ -206,8 +198,7 @@ class ExecuteTaskSyncRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "ExecuteTaskSyncRequest", ExecuteTaskSyncRequest)
 
 
-@dataclass(eq=False, repr=False)
-class ExecuteTaskSyncResponse(betterproto2.Message):
+class ExecuteTaskSyncResponse(LazyMessage):
     """
 
 
@@ -225,32 +216,28 @@ class ExecuteTaskSyncResponse(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "ExecuteTaskSyncResponse", ExecuteTaskSyncResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ExecuteTaskSyncResponseHeader(betterproto2.Message):
+class ExecuteTaskSyncResponseHeader(LazyMessage):
     resource: "Resource | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl.admin", "ExecuteTaskSyncResponseHeader", ExecuteTaskSyncResponseHeader)
 
 
-@dataclass(eq=False, repr=False)
-class GetAgentRequest(betterproto2.Message):
+class GetAgentRequest(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl.admin", "GetAgentRequest", GetAgentRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetAgentResponse(betterproto2.Message):
+class GetAgentResponse(LazyMessage):
     agent: "Agent | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl.admin", "GetAgentResponse", GetAgentResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsRequest(betterproto2.Message):
+class GetTaskLogsRequest(LazyMessage):
     task_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Read only when task_category is absent.
@@ -274,8 +261,7 @@ class GetTaskLogsRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "GetTaskLogsRequest", GetTaskLogsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponse(betterproto2.Message):
+class GetTaskLogsResponse(LazyMessage):
     """
 
 
@@ -295,8 +281,7 @@ class GetTaskLogsResponse(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "GetTaskLogsResponse", GetTaskLogsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponseBody(betterproto2.Message):
+class GetTaskLogsResponseBody(LazyMessage):
     results: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
     structured_lines: "list[LogLine]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -305,16 +290,14 @@ class GetTaskLogsResponseBody(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "GetTaskLogsResponseBody", GetTaskLogsResponseBody)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponseHeader(betterproto2.Message):
+class GetTaskLogsResponseHeader(LazyMessage):
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl.admin", "GetTaskLogsResponseHeader", GetTaskLogsResponseHeader)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskMetricsRequest(betterproto2.Message):
+class GetTaskMetricsRequest(LazyMessage):
     task_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Read only when task_category is absent.
@@ -341,16 +324,14 @@ class GetTaskMetricsRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "GetTaskMetricsRequest", GetTaskMetricsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskMetricsResponse(betterproto2.Message):
+class GetTaskMetricsResponse(LazyMessage):
     results: "list[_core__.ExecutionMetricResult]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.admin", "GetTaskMetricsResponse", GetTaskMetricsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskRequest(betterproto2.Message):
+class GetTaskRequest(LazyMessage):
     task_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Read only when task_category is absent.
@@ -366,32 +347,28 @@ class GetTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "GetTaskRequest", GetTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskResponse(betterproto2.Message):
+class GetTaskResponse(LazyMessage):
     resource: "Resource | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl.admin", "GetTaskResponse", GetTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ListAgentsRequest(betterproto2.Message):
+class ListAgentsRequest(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl.admin", "ListAgentsRequest", ListAgentsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class ListAgentsResponse(betterproto2.Message):
+class ListAgentsResponse(LazyMessage):
     agents: "list[Agent]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.admin", "ListAgentsResponse", ListAgentsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class LogLine(betterproto2.Message):
+class LogLine(LazyMessage):
     timestamp: "__google__protobuf__.Timestamp | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     message: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -404,8 +381,7 @@ class LogLine(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "LogLine", LogLine)
 
 
-@dataclass(eq=False, repr=False)
-class Resource(betterproto2.Message):
+class Resource(LazyMessage):
     """
     The state of a job, and its results once it has them.
     """
@@ -436,8 +412,7 @@ class Resource(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "Resource", Resource)
 
 
-@dataclass(eq=False, repr=False)
-class TaskCategory(betterproto2.Message):
+class TaskCategory(LazyMessage):
     """
     What routes a call: the name and version of a task type.
     """
@@ -450,8 +425,7 @@ class TaskCategory(betterproto2.Message):
 default_message_pool.register_message("flyteidl.admin", "TaskCategory", TaskCategory)
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecutionMetadata(betterproto2.Message):
+class TaskExecutionMetadata(LazyMessage):
     """
     The execution on whose behalf a call is made.
     """

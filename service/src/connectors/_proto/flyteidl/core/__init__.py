@@ -93,10 +93,10 @@ __all__ = (
     "WorkflowExecutionIdentifier",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -293,8 +293,7 @@ class TaskLogMessageFormat(betterproto2.Enum):
     JSON = 2
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactBindingData(betterproto2.Message):
+class ArtifactBindingData(LazyMessage):
     """
 
 
@@ -314,8 +313,7 @@ class ArtifactBindingData(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ArtifactBindingData", ArtifactBindingData)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactId(betterproto2.Message):
+class ArtifactId(LazyMessage):
     artifact_key: "ArtifactKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     version: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -328,8 +326,7 @@ class ArtifactId(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ArtifactID", ArtifactId)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactKey(betterproto2.Message):
+class ArtifactKey(LazyMessage):
     project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     domain: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -342,8 +339,7 @@ class ArtifactKey(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ArtifactKey", ArtifactKey)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactTag(betterproto2.Message):
+class ArtifactTag(LazyMessage):
     artifact_key: "ArtifactKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     value: "LabelValue | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -352,8 +348,7 @@ class ArtifactTag(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ArtifactTag", ArtifactTag)
 
 
-@dataclass(eq=False, repr=False)
-class Binary(betterproto2.Message):
+class Binary(LazyMessage):
     """
     Bytes in a format that the tag names: "msgpack" for dataclasses and dicts.
     """
@@ -366,8 +361,7 @@ class Binary(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Binary", Binary)
 
 
-@dataclass(eq=False, repr=False)
-class Blob(betterproto2.Message):
+class Blob(LazyMessage):
     """
     A file or a directory elsewhere.
     """
@@ -380,16 +374,14 @@ class Blob(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Blob", Blob)
 
 
-@dataclass(eq=False, repr=False)
-class BlobMetadata(betterproto2.Message):
+class BlobMetadata(LazyMessage):
     type: "BlobType | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl.core", "BlobMetadata", BlobMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class BlobType(betterproto2.Message):
+class BlobType(LazyMessage):
     format: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     dimensionality: "BlobTypeBlobDimensionality" = betterproto2.field(
@@ -400,8 +392,7 @@ class BlobType(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "BlobType", BlobType)
 
 
-@dataclass(eq=False, repr=False)
-class Container(betterproto2.Message):
+class Container(LazyMessage):
     image: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
@@ -429,8 +420,7 @@ class Container(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Container", Container)
 
 
-@dataclass(eq=False, repr=False)
-class ContainerPort(betterproto2.Message):
+class ContainerPort(LazyMessage):
     container_port: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
 
     name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -439,8 +429,7 @@ class ContainerPort(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ContainerPort", ContainerPort)
 
 
-@dataclass(eq=False, repr=False)
-class DataLoadingConfig(betterproto2.Message):
+class DataLoadingConfig(LazyMessage):
     enabled: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
     input_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -457,16 +446,14 @@ class DataLoadingConfig(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "DataLoadingConfig", DataLoadingConfig)
 
 
-@dataclass(eq=False, repr=False)
-class EnumType(betterproto2.Message):
+class EnumType(LazyMessage):
     values: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.core", "EnumType", EnumType)
 
 
-@dataclass(eq=False, repr=False)
-class Error(betterproto2.Message):
+class Error(LazyMessage):
     failed_node_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     message: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -475,8 +462,7 @@ class Error(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Error", Error)
 
 
-@dataclass(eq=False, repr=False)
-class ExecutionError(betterproto2.Message):
+class ExecutionError(LazyMessage):
     """
     Reached for its kind alone.
     """
@@ -499,8 +485,7 @@ class ExecutionError(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ExecutionError", ExecutionError)
 
 
-@dataclass(eq=False, repr=False)
-class ExecutionMetricResult(betterproto2.Message):
+class ExecutionMetricResult(LazyMessage):
     metric: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     data: "__google__protobuf__.Struct | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -509,8 +494,7 @@ class ExecutionMetricResult(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ExecutionMetricResult", ExecutionMetricResult)
 
 
-@dataclass(eq=False, repr=False)
-class ExtendedResources(betterproto2.Message):
+class ExtendedResources(LazyMessage):
     gpu_accelerator: "GpuAccelerator | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     shared_memory: "SharedMemory | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -519,8 +503,7 @@ class ExtendedResources(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "ExtendedResources", ExtendedResources)
 
 
-@dataclass(eq=False, repr=False)
-class GpuAccelerator(betterproto2.Message):
+class GpuAccelerator(LazyMessage):
     """
 
 
@@ -542,8 +525,7 @@ class GpuAccelerator(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "GPUAccelerator", GpuAccelerator)
 
 
-@dataclass(eq=False, repr=False)
-class Identifier(betterproto2.Message):
+class Identifier(LazyMessage):
     resource_type: "ResourceType" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: ResourceType(0)
     )
@@ -562,8 +544,7 @@ class Identifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Identifier", Identifier)
 
 
-@dataclass(eq=False, repr=False)
-class Identity(betterproto2.Message):
+class Identity(LazyMessage):
     iam_role: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     k8s_service_account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -576,16 +557,14 @@ class Identity(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Identity", Identity)
 
 
-@dataclass(eq=False, repr=False)
-class InputBindingData(betterproto2.Message):
+class InputBindingData(LazyMessage):
     var: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl.core", "InputBindingData", InputBindingData)
 
 
-@dataclass(eq=False, repr=False)
-class IoStrategy(betterproto2.Message):
+class IoStrategy(LazyMessage):
     download_mode: "IoStrategyDownloadMode" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: IoStrategyDownloadMode(0)
     )
@@ -598,8 +577,7 @@ class IoStrategy(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "IOStrategy", IoStrategy)
 
 
-@dataclass(eq=False, repr=False)
-class K8SObjectMetadata(betterproto2.Message):
+class K8SObjectMetadata(LazyMessage):
     labels: "dict[str, str]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
@@ -612,8 +590,7 @@ class K8SObjectMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "K8sObjectMetadata", K8SObjectMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class K8SPod(betterproto2.Message):
+class K8SPod(LazyMessage):
     metadata: "K8SObjectMetadata | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     pod_spec: "__google__protobuf__.Struct | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -626,8 +603,7 @@ class K8SPod(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "K8sPod", K8SPod)
 
 
-@dataclass(eq=False, repr=False)
-class KeyValuePair(betterproto2.Message):
+class KeyValuePair(LazyMessage):
     key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     value: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -636,8 +612,7 @@ class KeyValuePair(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "KeyValuePair", KeyValuePair)
 
 
-@dataclass(eq=False, repr=False)
-class LabelValue(betterproto2.Message):
+class LabelValue(LazyMessage):
     """
 
 
@@ -667,8 +642,7 @@ class LabelValue(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "LabelValue", LabelValue)
 
 
-@dataclass(eq=False, repr=False)
-class Literal(betterproto2.Message):
+class Literal(LazyMessage):
     """
 
 
@@ -701,16 +675,14 @@ class Literal(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Literal", Literal)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralCollection(betterproto2.Message):
+class LiteralCollection(LazyMessage):
     literals: "list[Literal]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.core", "LiteralCollection", LiteralCollection)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralMap(betterproto2.Message):
+class LiteralMap(LazyMessage):
     literals: "dict[str, Literal]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -719,8 +691,7 @@ class LiteralMap(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "LiteralMap", LiteralMap)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralOffloadedMetadata(betterproto2.Message):
+class LiteralOffloadedMetadata(LazyMessage):
     """
     A literal that was too large to send: read it from the uri.
     """
@@ -738,8 +709,7 @@ class LiteralOffloadedMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "LiteralOffloadedMetadata", LiteralOffloadedMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralType(betterproto2.Message):
+class LiteralType(LazyMessage):
     """
 
 
@@ -780,8 +750,7 @@ class LiteralType(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "LiteralType", LiteralType)
 
 
-@dataclass(eq=False, repr=False)
-class NodeExecutionIdentifier(betterproto2.Message):
+class NodeExecutionIdentifier(LazyMessage):
     node_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Unique only within one level of one workflow.
@@ -793,8 +762,7 @@ class NodeExecutionIdentifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "NodeExecutionIdentifier", NodeExecutionIdentifier)
 
 
-@dataclass(eq=False, repr=False)
-class OAuth2Client(betterproto2.Message):
+class OAuth2Client(LazyMessage):
     client_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     client_secret: "Secret | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -803,8 +771,7 @@ class OAuth2Client(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "OAuth2Client", OAuth2Client)
 
 
-@dataclass(eq=False, repr=False)
-class OAuth2TokenRequest(betterproto2.Message):
+class OAuth2TokenRequest(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     type: "OAuth2TokenRequestType" = betterproto2.field(
@@ -821,8 +788,7 @@ class OAuth2TokenRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "OAuth2TokenRequest", OAuth2TokenRequest)
 
 
-@dataclass(eq=False, repr=False)
-class Partitions(betterproto2.Message):
+class Partitions(LazyMessage):
     value: "dict[str, LabelValue]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -831,8 +797,7 @@ class Partitions(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Partitions", Partitions)
 
 
-@dataclass(eq=False, repr=False)
-class Primitive(betterproto2.Message):
+class Primitive(LazyMessage):
     """
 
 
@@ -860,8 +825,7 @@ class Primitive(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Primitive", Primitive)
 
 
-@dataclass(eq=False, repr=False)
-class Resources(betterproto2.Message):
+class Resources(LazyMessage):
     requests: "list[ResourcesResourceEntry]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
     limits: "list[ResourcesResourceEntry]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -870,8 +834,7 @@ class Resources(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Resources", Resources)
 
 
-@dataclass(eq=False, repr=False)
-class ResourcesResourceEntry(betterproto2.Message):
+class ResourcesResourceEntry(LazyMessage):
     name: "ResourcesResourceName" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: ResourcesResourceName(0)
     )
@@ -885,8 +848,7 @@ class ResourcesResourceEntry(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Resources.ResourceEntry", ResourcesResourceEntry)
 
 
-@dataclass(eq=False, repr=False)
-class RetryStrategy(betterproto2.Message):
+class RetryStrategy(LazyMessage):
     retries: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
     Attempts after the first.
@@ -896,16 +858,14 @@ class RetryStrategy(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "RetryStrategy", RetryStrategy)
 
 
-@dataclass(eq=False, repr=False)
-class RuntimeBinding(betterproto2.Message):
+class RuntimeBinding(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl.core", "RuntimeBinding", RuntimeBinding)
 
 
-@dataclass(eq=False, repr=False)
-class RuntimeMetadata(betterproto2.Message):
+class RuntimeMetadata(LazyMessage):
     type: "RuntimeMetadataRuntimeType" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: RuntimeMetadataRuntimeType(0)
     )
@@ -918,8 +878,7 @@ class RuntimeMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "RuntimeMetadata", RuntimeMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class Scalar(betterproto2.Message):
+class Scalar(LazyMessage):
     """
 
 
@@ -953,8 +912,7 @@ class Scalar(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Scalar", Scalar)
 
 
-@dataclass(eq=False, repr=False)
-class Schema(betterproto2.Message):
+class Schema(LazyMessage):
     """
     A table elsewhere, in the form that structured datasets replaced.
     """
@@ -967,16 +925,14 @@ class Schema(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Schema", Schema)
 
 
-@dataclass(eq=False, repr=False)
-class SchemaType(betterproto2.Message):
+class SchemaType(LazyMessage):
     columns: "list[SchemaTypeSchemaColumn]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.core", "SchemaType", SchemaType)
 
 
-@dataclass(eq=False, repr=False)
-class SchemaTypeSchemaColumn(betterproto2.Message):
+class SchemaTypeSchemaColumn(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     type: "SchemaTypeSchemaColumnSchemaColumnType" = betterproto2.field(
@@ -987,8 +943,7 @@ class SchemaTypeSchemaColumn(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "SchemaType.SchemaColumn", SchemaTypeSchemaColumn)
 
 
-@dataclass(eq=False, repr=False)
-class Secret(betterproto2.Message):
+class Secret(LazyMessage):
     """
     A reference to a secret, never its value.
     """
@@ -1009,8 +964,7 @@ class Secret(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Secret", Secret)
 
 
-@dataclass(eq=False, repr=False)
-class SecurityContext(betterproto2.Message):
+class SecurityContext(LazyMessage):
     run_as: "Identity | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     secrets: "list[Secret]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -1021,8 +975,7 @@ class SecurityContext(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "SecurityContext", SecurityContext)
 
 
-@dataclass(eq=False, repr=False)
-class SharedMemory(betterproto2.Message):
+class SharedMemory(LazyMessage):
     mount_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     mount_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1033,8 +986,7 @@ class SharedMemory(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "SharedMemory", SharedMemory)
 
 
-@dataclass(eq=False, repr=False)
-class Sql(betterproto2.Message):
+class Sql(LazyMessage):
     """
     A query for a database or a warehouse.
     """
@@ -1047,8 +999,7 @@ class Sql(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Sql", Sql)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDataset(betterproto2.Message):
+class StructuredDataset(LazyMessage):
     """
     A table elsewhere: a file, a warehouse table or a query result.
     """
@@ -1061,8 +1012,7 @@ class StructuredDataset(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "StructuredDataset", StructuredDataset)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetMetadata(betterproto2.Message):
+class StructuredDatasetMetadata(LazyMessage):
     structured_dataset_type: "StructuredDatasetType | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
@@ -1071,8 +1021,7 @@ class StructuredDatasetMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "StructuredDatasetMetadata", StructuredDatasetMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetType(betterproto2.Message):
+class StructuredDatasetType(LazyMessage):
     columns: "list[StructuredDatasetTypeDatasetColumn]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
@@ -1087,8 +1036,7 @@ class StructuredDatasetType(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "StructuredDatasetType", StructuredDatasetType)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetTypeDatasetColumn(betterproto2.Message):
+class StructuredDatasetTypeDatasetColumn(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     literal_type: "LiteralType | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1099,8 +1047,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecution(betterproto2.Message):
+class TaskExecution(LazyMessage):
     """
     Only the namespace of the phase.
     """
@@ -1111,8 +1058,7 @@ class TaskExecution(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskExecution", TaskExecution)
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecutionIdentifier(betterproto2.Message):
+class TaskExecutionIdentifier(LazyMessage):
     task_id: "Identifier | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     node_execution_id: "NodeExecutionIdentifier | None" = betterproto2.field(
@@ -1128,8 +1074,7 @@ class TaskExecutionIdentifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskExecutionIdentifier", TaskExecutionIdentifier)
 
 
-@dataclass(eq=False, repr=False)
-class TaskLog(betterproto2.Message):
+class TaskLog(LazyMessage):
     """
     A link for people: to logs, a console or a dashboard.
     """
@@ -1152,8 +1097,7 @@ class TaskLog(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskLog", TaskLog)
 
 
-@dataclass(eq=False, repr=False)
-class TaskMetadata(betterproto2.Message):
+class TaskMetadata(LazyMessage):
     """
 
 
@@ -1202,8 +1146,7 @@ class TaskMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskMetadata", TaskMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class TaskNodeOverrides(betterproto2.Message):
+class TaskNodeOverrides(LazyMessage):
     resources: "Resources | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     extended_resources: "ExtendedResources | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1216,8 +1159,7 @@ class TaskNodeOverrides(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskNodeOverrides", TaskNodeOverrides)
 
 
-@dataclass(eq=False, repr=False)
-class TaskTemplate(betterproto2.Message):
+class TaskTemplate(LazyMessage):
     """
 
 
@@ -1264,8 +1206,7 @@ class TaskTemplate(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TaskTemplate", TaskTemplate)
 
 
-@dataclass(eq=False, repr=False)
-class TimePartition(betterproto2.Message):
+class TimePartition(LazyMessage):
     value: "LabelValue | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     granularity: "Granularity" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Granularity(0))
@@ -1274,8 +1215,7 @@ class TimePartition(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TimePartition", TimePartition)
 
 
-@dataclass(eq=False, repr=False)
-class TimeTransform(betterproto2.Message):
+class TimeTransform(LazyMessage):
     transform: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     op: "Operator" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Operator(0))
@@ -1284,16 +1224,14 @@ class TimeTransform(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TimeTransform", TimeTransform)
 
 
-@dataclass(eq=False, repr=False)
-class TypeAnnotation(betterproto2.Message):
+class TypeAnnotation(LazyMessage):
     annotations: "__google__protobuf__.Struct | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl.core", "TypeAnnotation", TypeAnnotation)
 
 
-@dataclass(eq=False, repr=False)
-class TypedInterface(betterproto2.Message):
+class TypedInterface(LazyMessage):
     inputs: "VariableMap | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     outputs: "VariableMap | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1302,8 +1240,7 @@ class TypedInterface(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TypedInterface", TypedInterface)
 
 
-@dataclass(eq=False, repr=False)
-class TypeStructure(betterproto2.Message):
+class TypeStructure(LazyMessage):
     """
     Tells apart types that are equal on the wire.
     """
@@ -1318,8 +1255,7 @@ class TypeStructure(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "TypeStructure", TypeStructure)
 
 
-@dataclass(eq=False, repr=False)
-class Union(betterproto2.Message):
+class Union(LazyMessage):
     """
     A value and which of the alternatives it is.
     """
@@ -1332,16 +1268,14 @@ class Union(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Union", Union)
 
 
-@dataclass(eq=False, repr=False)
-class UnionType(betterproto2.Message):
+class UnionType(LazyMessage):
     variants: "list[LiteralType]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl.core", "UnionType", UnionType)
 
 
-@dataclass(eq=False, repr=False)
-class Variable(betterproto2.Message):
+class Variable(LazyMessage):
     type: "LiteralType | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     description: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1354,8 +1288,7 @@ class Variable(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Variable", Variable)
 
 
-@dataclass(eq=False, repr=False)
-class VariableMap(betterproto2.Message):
+class VariableMap(LazyMessage):
     variables: "dict[str, Variable]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -1364,8 +1297,7 @@ class VariableMap(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "VariableMap", VariableMap)
 
 
-@dataclass(eq=False, repr=False)
-class Void(betterproto2.Message):
+class Void(LazyMessage):
     """
     The value None.
     """
@@ -1376,8 +1308,7 @@ class Void(betterproto2.Message):
 default_message_pool.register_message("flyteidl.core", "Void", Void)
 
 
-@dataclass(eq=False, repr=False)
-class WorkflowExecutionIdentifier(betterproto2.Message):
+class WorkflowExecutionIdentifier(LazyMessage):
     project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     domain: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

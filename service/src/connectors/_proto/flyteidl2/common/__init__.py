@@ -5,18 +5,17 @@
 
 __all__ = ("RunIdentifier",)
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
-class RunIdentifier(betterproto2.Message):
+class RunIdentifier(LazyMessage):
     org: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     project: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

@@ -26,18 +26,17 @@ __all__ = (
     "TaskExecutionMetadata",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
-class Connector(betterproto2.Message):
+class Connector(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     supported_task_categories: "list[TaskCategory]" = betterproto2.field(4, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -46,8 +45,7 @@ class Connector(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "Connector", Connector)
 
 
-@dataclass(eq=False, repr=False)
-class CreateTaskRequest(betterproto2.Message):
+class CreateTaskRequest(LazyMessage):
     inputs: "_task__.Inputs | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     template: "_core__.TaskTemplate | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -70,8 +68,7 @@ class CreateTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "CreateTaskRequest", CreateTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class CreateTaskResponse(betterproto2.Message):
+class CreateTaskResponse(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
     """
     Opaque to the caller, who hands it back in every later call about this job.
@@ -81,8 +78,7 @@ class CreateTaskResponse(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "CreateTaskResponse", CreateTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class DeleteTaskRequest(betterproto2.Message):
+class DeleteTaskRequest(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
 
     task_category: "TaskCategory | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
@@ -93,32 +89,28 @@ class DeleteTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "DeleteTaskRequest", DeleteTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class DeleteTaskResponse(betterproto2.Message):
+class DeleteTaskResponse(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl2.connector", "DeleteTaskResponse", DeleteTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetConnectorRequest(betterproto2.Message):
+class GetConnectorRequest(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl2.connector", "GetConnectorRequest", GetConnectorRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetConnectorResponse(betterproto2.Message):
+class GetConnectorResponse(LazyMessage):
     connector: "Connector | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl2.connector", "GetConnectorResponse", GetConnectorResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsRequest(betterproto2.Message):
+class GetTaskLogsRequest(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
 
     lines: "int" = betterproto2.field(3, betterproto2.TYPE_UINT64)
@@ -137,8 +129,7 @@ class GetTaskLogsRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "GetTaskLogsRequest", GetTaskLogsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponse(betterproto2.Message):
+class GetTaskLogsResponse(LazyMessage):
     """
 
 
@@ -158,8 +149,7 @@ class GetTaskLogsResponse(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "GetTaskLogsResponse", GetTaskLogsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponseBody(betterproto2.Message):
+class GetTaskLogsResponseBody(LazyMessage):
     results: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
     lines: "list[_logs__dataplane__.LogLine]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -168,16 +158,14 @@ class GetTaskLogsResponseBody(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "GetTaskLogsResponseBody", GetTaskLogsResponseBody)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskLogsResponseHeader(betterproto2.Message):
+class GetTaskLogsResponseHeader(LazyMessage):
     token: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl2.connector", "GetTaskLogsResponseHeader", GetTaskLogsResponseHeader)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskMetricsRequest(betterproto2.Message):
+class GetTaskMetricsRequest(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
 
     queries: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
@@ -196,16 +184,14 @@ class GetTaskMetricsRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "GetTaskMetricsRequest", GetTaskMetricsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskMetricsResponse(betterproto2.Message):
+class GetTaskMetricsResponse(LazyMessage):
     results: "list[_core__.ExecutionMetricResult]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.connector", "GetTaskMetricsResponse", GetTaskMetricsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskRequest(betterproto2.Message):
+class GetTaskRequest(LazyMessage):
     resource_meta: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
 
     task_category: "TaskCategory | None" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, optional=True)
@@ -218,32 +204,28 @@ class GetTaskRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "GetTaskRequest", GetTaskRequest)
 
 
-@dataclass(eq=False, repr=False)
-class GetTaskResponse(betterproto2.Message):
+class GetTaskResponse(LazyMessage):
     resource: "Resource | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl2.connector", "GetTaskResponse", GetTaskResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ListConnectorsRequest(betterproto2.Message):
+class ListConnectorsRequest(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl2.connector", "ListConnectorsRequest", ListConnectorsRequest)
 
 
-@dataclass(eq=False, repr=False)
-class ListConnectorsResponse(betterproto2.Message):
+class ListConnectorsResponse(LazyMessage):
     connectors: "list[Connector]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.connector", "ListConnectorsResponse", ListConnectorsResponse)
 
 
-@dataclass(eq=False, repr=False)
-class Resource(betterproto2.Message):
+class Resource(LazyMessage):
     """
     The state of a job, and its results once it has them.
     """
@@ -270,8 +252,7 @@ class Resource(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "Resource", Resource)
 
 
-@dataclass(eq=False, repr=False)
-class TaskCategory(betterproto2.Message):
+class TaskCategory(LazyMessage):
     """
     What routes a call: the name and version of a task type.
     """
@@ -284,8 +265,7 @@ class TaskCategory(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.connector", "TaskCategory", TaskCategory)
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecutionMetadata(betterproto2.Message):
+class TaskExecutionMetadata(LazyMessage):
     """
     The execution on whose behalf a call is made.
     """

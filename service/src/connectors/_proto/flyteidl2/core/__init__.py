@@ -104,10 +104,10 @@ __all__ = (
     "WorkflowExecutionIdentifier",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -444,8 +444,7 @@ class WorkerKind(betterproto2.Enum):
         }
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactBindingData(betterproto2.Message):
+class ArtifactBindingData(LazyMessage):
     """
 
 
@@ -465,8 +464,7 @@ class ArtifactBindingData(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactBindingData", ArtifactBindingData)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactCard(betterproto2.Message):
+class ArtifactCard(LazyMessage):
     uri: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     format: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -477,8 +475,7 @@ class ArtifactCard(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactCard", ArtifactCard)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactId(betterproto2.Message):
+class ArtifactId(LazyMessage):
     artifact_key: "ArtifactKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     version: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -491,8 +488,7 @@ class ArtifactId(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactID", ArtifactId)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactInfo(betterproto2.Message):
+class ArtifactInfo(LazyMessage):
     description: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     user_metadata: "dict[str, str]" = betterproto2.field(
@@ -505,8 +501,7 @@ class ArtifactInfo(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactInfo", ArtifactInfo)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactKey(betterproto2.Message):
+class ArtifactKey(LazyMessage):
     project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     domain: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -519,8 +514,7 @@ class ArtifactKey(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactKey", ArtifactKey)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactTag(betterproto2.Message):
+class ArtifactTag(LazyMessage):
     artifact_key: "ArtifactKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     value: "LabelValue | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -529,8 +523,7 @@ class ArtifactTag(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactTag", ArtifactTag)
 
 
-@dataclass(eq=False, repr=False)
-class ArtifactVersionId(betterproto2.Message):
+class ArtifactVersionId(LazyMessage):
     key: "ArtifactKey | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     version: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -539,8 +532,7 @@ class ArtifactVersionId(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ArtifactVersionId", ArtifactVersionId)
 
 
-@dataclass(eq=False, repr=False)
-class Backoff(betterproto2.Message):
+class Backoff(LazyMessage):
     base: "__google__protobuf__.Duration | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     factor: "float | None" = betterproto2.field(2, betterproto2.TYPE_DOUBLE, optional=True)
@@ -551,8 +543,7 @@ class Backoff(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Backoff", Backoff)
 
 
-@dataclass(eq=False, repr=False)
-class Binary(betterproto2.Message):
+class Binary(LazyMessage):
     """
     Bytes in a format that the tag names: "msgpack" for dataclasses and dicts.
     """
@@ -565,8 +556,7 @@ class Binary(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Binary", Binary)
 
 
-@dataclass(eq=False, repr=False)
-class Blob(betterproto2.Message):
+class Blob(LazyMessage):
     """
     A file or a directory elsewhere.
     """
@@ -579,16 +569,14 @@ class Blob(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Blob", Blob)
 
 
-@dataclass(eq=False, repr=False)
-class BlobMetadata(betterproto2.Message):
+class BlobMetadata(LazyMessage):
     type: "BlobType | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "BlobMetadata", BlobMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class BlobType(betterproto2.Message):
+class BlobType(LazyMessage):
     format: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     dimensionality: "BlobTypeBlobDimensionality" = betterproto2.field(
@@ -599,8 +587,7 @@ class BlobType(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "BlobType", BlobType)
 
 
-@dataclass(eq=False, repr=False)
-class Connection(betterproto2.Message):
+class Connection(LazyMessage):
     """
     What a connector needs to reach its platform.
     """
@@ -622,8 +609,7 @@ class Connection(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Connection", Connection)
 
 
-@dataclass(eq=False, repr=False)
-class Container(betterproto2.Message):
+class Container(LazyMessage):
     image: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     command: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
@@ -651,8 +637,7 @@ class Container(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Container", Container)
 
 
-@dataclass(eq=False, repr=False)
-class ContainerPort(betterproto2.Message):
+class ContainerPort(LazyMessage):
     container_port: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
 
     name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -661,8 +646,7 @@ class ContainerPort(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ContainerPort", ContainerPort)
 
 
-@dataclass(eq=False, repr=False)
-class DataLoadingConfig(betterproto2.Message):
+class DataLoadingConfig(LazyMessage):
     enabled: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
     input_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -683,16 +667,14 @@ class DataLoadingConfig(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "DataLoadingConfig", DataLoadingConfig)
 
 
-@dataclass(eq=False, repr=False)
-class EnumType(betterproto2.Message):
+class EnumType(LazyMessage):
     values: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "EnumType", EnumType)
 
 
-@dataclass(eq=False, repr=False)
-class Error(betterproto2.Message):
+class Error(LazyMessage):
     failed_node_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     message: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -701,8 +683,7 @@ class Error(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Error", Error)
 
 
-@dataclass(eq=False, repr=False)
-class ExecutionMetricResult(betterproto2.Message):
+class ExecutionMetricResult(LazyMessage):
     metric: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     data: "__google__protobuf__.Struct | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -711,8 +692,7 @@ class ExecutionMetricResult(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ExecutionMetricResult", ExecutionMetricResult)
 
 
-@dataclass(eq=False, repr=False)
-class ExtendedResources(betterproto2.Message):
+class ExtendedResources(LazyMessage):
     gpu_accelerator: "GpuAccelerator | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     shared_memory: "SharedMemory | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -721,8 +701,7 @@ class ExtendedResources(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ExtendedResources", ExtendedResources)
 
 
-@dataclass(eq=False, repr=False)
-class GpuAccelerator(betterproto2.Message):
+class GpuAccelerator(LazyMessage):
     """
 
 
@@ -752,8 +731,7 @@ class GpuAccelerator(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "GPUAccelerator", GpuAccelerator)
 
 
-@dataclass(eq=False, repr=False)
-class Identifier(betterproto2.Message):
+class Identifier(LazyMessage):
     resource_type: "ResourceType" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: ResourceType(0)
     )
@@ -772,8 +750,7 @@ class Identifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Identifier", Identifier)
 
 
-@dataclass(eq=False, repr=False)
-class Identity(betterproto2.Message):
+class Identity(LazyMessage):
     iam_role: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     k8s_service_account: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -786,16 +763,14 @@ class Identity(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Identity", Identity)
 
 
-@dataclass(eq=False, repr=False)
-class InputBindingData(betterproto2.Message):
+class InputBindingData(LazyMessage):
     var: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("flyteidl2.core", "InputBindingData", InputBindingData)
 
 
-@dataclass(eq=False, repr=False)
-class IoStrategy(betterproto2.Message):
+class IoStrategy(LazyMessage):
     download_mode: "IoStrategyDownloadMode" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: IoStrategyDownloadMode(0)
     )
@@ -808,8 +783,7 @@ class IoStrategy(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "IOStrategy", IoStrategy)
 
 
-@dataclass(eq=False, repr=False)
-class K8SObjectMetadata(betterproto2.Message):
+class K8SObjectMetadata(LazyMessage):
     labels: "dict[str, str]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING)
     )
@@ -822,8 +796,7 @@ class K8SObjectMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "K8sObjectMetadata", K8SObjectMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class K8SPod(betterproto2.Message):
+class K8SPod(LazyMessage):
     metadata: "K8SObjectMetadata | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     pod_spec: "__google__protobuf__.Struct | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -836,8 +809,7 @@ class K8SPod(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "K8sPod", K8SPod)
 
 
-@dataclass(eq=False, repr=False)
-class KeyValuePair(betterproto2.Message):
+class KeyValuePair(LazyMessage):
     key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     value: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -846,8 +818,7 @@ class KeyValuePair(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "KeyValuePair", KeyValuePair)
 
 
-@dataclass(eq=False, repr=False)
-class LabelValue(betterproto2.Message):
+class LabelValue(LazyMessage):
     """
 
 
@@ -877,8 +848,7 @@ class LabelValue(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "LabelValue", LabelValue)
 
 
-@dataclass(eq=False, repr=False)
-class Literal(betterproto2.Message):
+class Literal(LazyMessage):
     """
 
 
@@ -913,16 +883,14 @@ class Literal(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Literal", Literal)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralCollection(betterproto2.Message):
+class LiteralCollection(LazyMessage):
     literals: "list[Literal]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "LiteralCollection", LiteralCollection)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralMap(betterproto2.Message):
+class LiteralMap(LazyMessage):
     literals: "dict[str, Literal]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -931,8 +899,7 @@ class LiteralMap(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "LiteralMap", LiteralMap)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralOffloadedMetadata(betterproto2.Message):
+class LiteralOffloadedMetadata(LazyMessage):
     """
     A literal that was too large to send: read it from the uri.
     """
@@ -950,8 +917,7 @@ class LiteralOffloadedMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "LiteralOffloadedMetadata", LiteralOffloadedMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class LiteralType(betterproto2.Message):
+class LiteralType(LazyMessage):
     """
 
 
@@ -992,8 +958,7 @@ class LiteralType(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "LiteralType", LiteralType)
 
 
-@dataclass(eq=False, repr=False)
-class NodeExecutionIdentifier(betterproto2.Message):
+class NodeExecutionIdentifier(LazyMessage):
     node_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     The node that runs the task.
@@ -1005,8 +970,7 @@ class NodeExecutionIdentifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "NodeExecutionIdentifier", NodeExecutionIdentifier)
 
 
-@dataclass(eq=False, repr=False)
-class OAuth2Client(betterproto2.Message):
+class OAuth2Client(LazyMessage):
     client_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     client_secret: "Secret | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1015,8 +979,7 @@ class OAuth2Client(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "OAuth2Client", OAuth2Client)
 
 
-@dataclass(eq=False, repr=False)
-class OAuth2TokenRequest(betterproto2.Message):
+class OAuth2TokenRequest(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     type: "OAuth2TokenRequestType" = betterproto2.field(
@@ -1033,8 +996,7 @@ class OAuth2TokenRequest(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "OAuth2TokenRequest", OAuth2TokenRequest)
 
 
-@dataclass(eq=False, repr=False)
-class Partitions(betterproto2.Message):
+class Partitions(LazyMessage):
     value: "dict[str, LabelValue]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -1043,8 +1005,7 @@ class Partitions(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Partitions", Partitions)
 
 
-@dataclass(eq=False, repr=False)
-class Primitive(betterproto2.Message):
+class Primitive(LazyMessage):
     """
 
 
@@ -1072,8 +1033,7 @@ class Primitive(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Primitive", Primitive)
 
 
-@dataclass(eq=False, repr=False)
-class Resources(betterproto2.Message):
+class Resources(LazyMessage):
     requests: "list[ResourcesResourceEntry]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
     limits: "list[ResourcesResourceEntry]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -1082,8 +1042,7 @@ class Resources(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Resources", Resources)
 
 
-@dataclass(eq=False, repr=False)
-class ResourcesResourceEntry(betterproto2.Message):
+class ResourcesResourceEntry(LazyMessage):
     name: "ResourcesResourceName" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: ResourcesResourceName(0)
     )
@@ -1097,8 +1056,7 @@ class ResourcesResourceEntry(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Resources.ResourceEntry", ResourcesResourceEntry)
 
 
-@dataclass(eq=False, repr=False)
-class RetryStrategy(betterproto2.Message):
+class RetryStrategy(LazyMessage):
     retries: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
     Attempts after the first.
@@ -1110,8 +1068,7 @@ class RetryStrategy(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "RetryStrategy", RetryStrategy)
 
 
-@dataclass(eq=False, repr=False)
-class ReusePolicy(betterproto2.Message):
+class ReusePolicy(LazyMessage):
     min_replicas: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
 
     max_replicas: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -1136,16 +1093,14 @@ class ReusePolicy(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "ReusePolicy", ReusePolicy)
 
 
-@dataclass(eq=False, repr=False)
-class RuntimeBinding(betterproto2.Message):
+class RuntimeBinding(LazyMessage):
     pass
 
 
 default_message_pool.register_message("flyteidl2.core", "RuntimeBinding", RuntimeBinding)
 
 
-@dataclass(eq=False, repr=False)
-class RuntimeMetadata(betterproto2.Message):
+class RuntimeMetadata(LazyMessage):
     type: "RuntimeMetadataRuntimeType" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: RuntimeMetadataRuntimeType(0)
     )
@@ -1158,8 +1113,7 @@ class RuntimeMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "RuntimeMetadata", RuntimeMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class Scalar(betterproto2.Message):
+class Scalar(LazyMessage):
     """
 
 
@@ -1193,8 +1147,7 @@ class Scalar(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Scalar", Scalar)
 
 
-@dataclass(eq=False, repr=False)
-class Schema(betterproto2.Message):
+class Schema(LazyMessage):
     """
     A table elsewhere, in the form that structured datasets replaced.
     """
@@ -1207,16 +1160,14 @@ class Schema(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Schema", Schema)
 
 
-@dataclass(eq=False, repr=False)
-class SchemaType(betterproto2.Message):
+class SchemaType(LazyMessage):
     columns: "list[SchemaTypeSchemaColumn]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "SchemaType", SchemaType)
 
 
-@dataclass(eq=False, repr=False)
-class SchemaTypeSchemaColumn(betterproto2.Message):
+class SchemaTypeSchemaColumn(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     type: "SchemaTypeSchemaColumnSchemaColumnType" = betterproto2.field(
@@ -1227,8 +1178,7 @@ class SchemaTypeSchemaColumn(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "SchemaType.SchemaColumn", SchemaTypeSchemaColumn)
 
 
-@dataclass(eq=False, repr=False)
-class Secret(betterproto2.Message):
+class Secret(LazyMessage):
     """
     A reference to a secret, never its value.
     """
@@ -1249,8 +1199,7 @@ class Secret(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Secret", Secret)
 
 
-@dataclass(eq=False, repr=False)
-class SecurityContext(betterproto2.Message):
+class SecurityContext(LazyMessage):
     run_as: "Identity | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     secrets: "list[Secret]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -1261,8 +1210,7 @@ class SecurityContext(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "SecurityContext", SecurityContext)
 
 
-@dataclass(eq=False, repr=False)
-class SharedMemory(betterproto2.Message):
+class SharedMemory(LazyMessage):
     mount_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     mount_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1273,8 +1221,7 @@ class SharedMemory(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "SharedMemory", SharedMemory)
 
 
-@dataclass(eq=False, repr=False)
-class Sql(betterproto2.Message):
+class Sql(LazyMessage):
     """
     A query for a database or a warehouse.
     """
@@ -1287,8 +1234,7 @@ class Sql(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Sql", Sql)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDataset(betterproto2.Message):
+class StructuredDataset(LazyMessage):
     """
     A table elsewhere: a file, a warehouse table or a query result.
     """
@@ -1301,8 +1247,7 @@ class StructuredDataset(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "StructuredDataset", StructuredDataset)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetMetadata(betterproto2.Message):
+class StructuredDatasetMetadata(LazyMessage):
     structured_dataset_type: "StructuredDatasetType | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
@@ -1311,8 +1256,7 @@ class StructuredDatasetMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "StructuredDatasetMetadata", StructuredDatasetMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetType(betterproto2.Message):
+class StructuredDatasetType(LazyMessage):
     columns: "list[StructuredDatasetTypeDatasetColumn]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
@@ -1327,8 +1271,7 @@ class StructuredDatasetType(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "StructuredDatasetType", StructuredDatasetType)
 
 
-@dataclass(eq=False, repr=False)
-class StructuredDatasetTypeDatasetColumn(betterproto2.Message):
+class StructuredDatasetTypeDatasetColumn(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     literal_type: "LiteralType | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1339,8 +1282,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecution(betterproto2.Message):
+class TaskExecution(LazyMessage):
     """
     Only the namespace of the phase.
     """
@@ -1351,8 +1293,7 @@ class TaskExecution(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TaskExecution", TaskExecution)
 
 
-@dataclass(eq=False, repr=False)
-class TaskExecutionIdentifier(betterproto2.Message):
+class TaskExecutionIdentifier(LazyMessage):
     task_id: "Identifier | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     node_execution_id: "NodeExecutionIdentifier | None" = betterproto2.field(
@@ -1368,8 +1309,7 @@ class TaskExecutionIdentifier(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TaskExecutionIdentifier", TaskExecutionIdentifier)
 
 
-@dataclass(eq=False, repr=False)
-class TaskLog(betterproto2.Message):
+class TaskLog(LazyMessage):
     """
     A link for people: to logs, a console or a dashboard.
     """
@@ -1400,8 +1340,7 @@ class TaskLog(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TaskLog", TaskLog)
 
 
-@dataclass(eq=False, repr=False)
-class TaskMetadata(betterproto2.Message):
+class TaskMetadata(LazyMessage):
     """
 
 
@@ -1468,8 +1407,7 @@ class TaskMetadata(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TaskMetadata", TaskMetadata)
 
 
-@dataclass(eq=False, repr=False)
-class TaskTemplate(betterproto2.Message):
+class TaskTemplate(LazyMessage):
     """
 
 
@@ -1520,8 +1458,7 @@ class TaskTemplate(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TaskTemplate", TaskTemplate)
 
 
-@dataclass(eq=False, repr=False)
-class TimeoutStrategy(betterproto2.Message):
+class TimeoutStrategy(LazyMessage):
     queued_timeout: "__google__protobuf__.Duration | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
@@ -1532,8 +1469,7 @@ class TimeoutStrategy(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TimeoutStrategy", TimeoutStrategy)
 
 
-@dataclass(eq=False, repr=False)
-class TimePartition(betterproto2.Message):
+class TimePartition(LazyMessage):
     value: "LabelValue | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     granularity: "Granularity" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Granularity(0))
@@ -1544,8 +1480,7 @@ class TimePartition(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TimePartition", TimePartition)
 
 
-@dataclass(eq=False, repr=False)
-class TimeTransform(betterproto2.Message):
+class TimeTransform(LazyMessage):
     transform: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     op: "Operator" = betterproto2.field(2, betterproto2.TYPE_ENUM, default_factory=lambda: Operator(0))
@@ -1554,16 +1489,14 @@ class TimeTransform(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TimeTransform", TimeTransform)
 
 
-@dataclass(eq=False, repr=False)
-class TypeAnnotation(betterproto2.Message):
+class TypeAnnotation(LazyMessage):
     annotations: "__google__protobuf__.Struct | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "TypeAnnotation", TypeAnnotation)
 
 
-@dataclass(eq=False, repr=False)
-class TypedInterface(betterproto2.Message):
+class TypedInterface(LazyMessage):
     inputs: "VariableMap | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     outputs: "VariableMap | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1572,8 +1505,7 @@ class TypedInterface(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TypedInterface", TypedInterface)
 
 
-@dataclass(eq=False, repr=False)
-class TypeStructure(betterproto2.Message):
+class TypeStructure(LazyMessage):
     """
     Tells apart types that are equal on the wire.
     """
@@ -1588,8 +1520,7 @@ class TypeStructure(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "TypeStructure", TypeStructure)
 
 
-@dataclass(eq=False, repr=False)
-class Union(betterproto2.Message):
+class Union(LazyMessage):
     """
     A value and which of the alternatives it is.
     """
@@ -1602,16 +1533,14 @@ class Union(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Union", Union)
 
 
-@dataclass(eq=False, repr=False)
-class UnionType(betterproto2.Message):
+class UnionType(LazyMessage):
     variants: "list[LiteralType]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "UnionType", UnionType)
 
 
-@dataclass(eq=False, repr=False)
-class Variable(betterproto2.Message):
+class Variable(LazyMessage):
     type: "LiteralType | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
 
     description: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
@@ -1624,8 +1553,7 @@ class Variable(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Variable", Variable)
 
 
-@dataclass(eq=False, repr=False)
-class VariableEntry(betterproto2.Message):
+class VariableEntry(LazyMessage):
     key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     value: "Variable | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -1634,16 +1562,14 @@ class VariableEntry(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "VariableEntry", VariableEntry)
 
 
-@dataclass(eq=False, repr=False)
-class VariableMap(betterproto2.Message):
+class VariableMap(LazyMessage):
     variables: "list[VariableEntry]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("flyteidl2.core", "VariableMap", VariableMap)
 
 
-@dataclass(eq=False, repr=False)
-class Void(betterproto2.Message):
+class Void(LazyMessage):
     """
     The value None.
     """
@@ -1654,8 +1580,7 @@ class Void(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.core", "Void", Void)
 
 
-@dataclass(eq=False, repr=False)
-class WorkflowExecutionIdentifier(betterproto2.Message):
+class WorkflowExecutionIdentifier(LazyMessage):
     project: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     domain: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

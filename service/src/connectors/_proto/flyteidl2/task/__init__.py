@@ -10,18 +10,17 @@ __all__ = (
     "ProducedArtifact",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
-class Inputs(betterproto2.Message):
+class Inputs(LazyMessage):
     literals: "list[NamedLiteral]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
     """
     In no particular order: the caller builds the list from a hash map.
@@ -36,8 +35,7 @@ class Inputs(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.task", "Inputs", Inputs)
 
 
-@dataclass(eq=False, repr=False)
-class NamedLiteral(betterproto2.Message):
+class NamedLiteral(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     value: "_core__.Literal | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
@@ -46,8 +44,7 @@ class NamedLiteral(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.task", "NamedLiteral", NamedLiteral)
 
 
-@dataclass(eq=False, repr=False)
-class Outputs(betterproto2.Message):
+class Outputs(LazyMessage):
     literals: "list[NamedLiteral]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
     produced_artifacts: "list[ProducedArtifact]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -56,8 +53,7 @@ class Outputs(betterproto2.Message):
 default_message_pool.register_message("flyteidl2.task", "Outputs", Outputs)
 
 
-@dataclass(eq=False, repr=False)
-class ProducedArtifact(betterproto2.Message):
+class ProducedArtifact(LazyMessage):
     output: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)

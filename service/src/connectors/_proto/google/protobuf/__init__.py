@@ -22,11 +22,11 @@ __all__ = (
 )
 
 import typing
-from dataclasses import dataclass
 
 import betterproto2
 from typing_extensions import Self
 
+from ...lazy_message import LazyMessage
 from ...message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -37,8 +37,7 @@ class NullValue(betterproto2.Enum):
     NULL_VALUE = 0
 
 
-@dataclass(eq=False, repr=False)
-class BoolValue(betterproto2.Message):
+class BoolValue(LazyMessage):
     value: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
     @classmethod
@@ -67,8 +66,7 @@ class BoolValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "BoolValue", BoolValue)
 
 
-@dataclass(eq=False, repr=False)
-class BytesValue(betterproto2.Message):
+class BytesValue(LazyMessage):
     value: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
 
     @classmethod
@@ -97,8 +95,7 @@ class BytesValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "BytesValue", BytesValue)
 
 
-@dataclass(eq=False, repr=False)
-class DoubleValue(betterproto2.Message):
+class DoubleValue(LazyMessage):
     value: "float" = betterproto2.field(1, betterproto2.TYPE_DOUBLE)
 
     @classmethod
@@ -127,8 +124,7 @@ class DoubleValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "DoubleValue", DoubleValue)
 
 
-@dataclass(eq=False, repr=False)
-class Duration(betterproto2.Message):
+class Duration(LazyMessage):
     seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
     nanos: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -137,8 +133,7 @@ class Duration(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "Duration", Duration)
 
 
-@dataclass(eq=False, repr=False)
-class FloatValue(betterproto2.Message):
+class FloatValue(LazyMessage):
     value: "float" = betterproto2.field(1, betterproto2.TYPE_FLOAT)
 
     @classmethod
@@ -167,8 +162,7 @@ class FloatValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "FloatValue", FloatValue)
 
 
-@dataclass(eq=False, repr=False)
-class Int32Value(betterproto2.Message):
+class Int32Value(LazyMessage):
     value: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
 
     @classmethod
@@ -197,8 +191,7 @@ class Int32Value(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "Int32Value", Int32Value)
 
 
-@dataclass(eq=False, repr=False)
-class Int64Value(betterproto2.Message):
+class Int64Value(LazyMessage):
     value: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
     @classmethod
@@ -227,8 +220,7 @@ class Int64Value(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "Int64Value", Int64Value)
 
 
-@dataclass(eq=False, repr=False)
-class ListValue(betterproto2.Message):
+class ListValue(LazyMessage):
     values: "list[Value]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
     @classmethod
@@ -251,8 +243,7 @@ class ListValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "ListValue", ListValue)
 
 
-@dataclass(eq=False, repr=False)
-class StringValue(betterproto2.Message):
+class StringValue(LazyMessage):
     value: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     @classmethod
@@ -281,8 +272,7 @@ class StringValue(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "StringValue", StringValue)
 
 
-@dataclass(eq=False, repr=False)
-class Struct(betterproto2.Message):
+class Struct(LazyMessage):
     fields: "dict[str, Value]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )
@@ -319,8 +309,7 @@ class Struct(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "Struct", Struct)
 
 
-@dataclass(eq=False, repr=False)
-class Timestamp(betterproto2.Message):
+class Timestamp(LazyMessage):
     seconds: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
     nanos: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -329,8 +318,7 @@ class Timestamp(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "Timestamp", Timestamp)
 
 
-@dataclass(eq=False, repr=False)
-class UInt32Value(betterproto2.Message):
+class UInt32Value(LazyMessage):
     value: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
 
     @classmethod
@@ -359,8 +347,7 @@ class UInt32Value(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "UInt32Value", UInt32Value)
 
 
-@dataclass(eq=False, repr=False)
-class UInt64Value(betterproto2.Message):
+class UInt64Value(LazyMessage):
     value: "int" = betterproto2.field(1, betterproto2.TYPE_UINT64)
 
     @classmethod
@@ -389,8 +376,7 @@ class UInt64Value(betterproto2.Message):
 default_message_pool.register_message("google.protobuf", "UInt64Value", UInt64Value)
 
 
-@dataclass(eq=False, repr=False)
-class Value(betterproto2.Message):
+class Value(LazyMessage):
     """
 
 

@@ -5,10 +5,10 @@
 
 __all__ = ("LogLine", "LogLineOriginator")
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ....lazy_message import LazyMessage
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -23,8 +23,7 @@ class LogLineOriginator(betterproto2.Enum):
     SYSTEM = 2
 
 
-@dataclass(eq=False, repr=False)
-class LogLine(betterproto2.Message):
+class LogLine(LazyMessage):
     timestamp: "___google__protobuf__.Timestamp | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )

@@ -11,10 +11,10 @@ __all__ = (
     "HealthListResponse",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ....lazy_message import LazyMessage
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
@@ -34,8 +34,7 @@ class HealthCheckResponseServingStatus(betterproto2.Enum):
     """
 
 
-@dataclass(eq=False, repr=False)
-class HealthCheckRequest(betterproto2.Message):
+class HealthCheckRequest(LazyMessage):
     service: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     A full service name; empty asks about the server as a whole.
@@ -45,8 +44,7 @@ class HealthCheckRequest(betterproto2.Message):
 default_message_pool.register_message("grpc.health.v1", "HealthCheckRequest", HealthCheckRequest)
 
 
-@dataclass(eq=False, repr=False)
-class HealthCheckResponse(betterproto2.Message):
+class HealthCheckResponse(LazyMessage):
     status: "HealthCheckResponseServingStatus" = betterproto2.field(
         1, betterproto2.TYPE_ENUM, default_factory=lambda: HealthCheckResponseServingStatus(0)
     )
@@ -55,16 +53,14 @@ class HealthCheckResponse(betterproto2.Message):
 default_message_pool.register_message("grpc.health.v1", "HealthCheckResponse", HealthCheckResponse)
 
 
-@dataclass(eq=False, repr=False)
-class HealthListRequest(betterproto2.Message):
+class HealthListRequest(LazyMessage):
     pass
 
 
 default_message_pool.register_message("grpc.health.v1", "HealthListRequest", HealthListRequest)
 
 
-@dataclass(eq=False, repr=False)
-class HealthListResponse(betterproto2.Message):
+class HealthListResponse(LazyMessage):
     statuses: "dict[str, HealthCheckResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_MESSAGE)
     )

@@ -14,18 +14,17 @@ __all__ = (
     "ServiceResponse",
 )
 
-from dataclasses import dataclass
 
 import betterproto2
 
+from ....lazy_message import LazyMessage
 from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
-class ErrorResponse(betterproto2.Message):
+class ErrorResponse(LazyMessage):
     error_code: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
     """
     A gRPC status code.
@@ -37,8 +36,7 @@ class ErrorResponse(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "ErrorResponse", ErrorResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ExtensionNumberResponse(betterproto2.Message):
+class ExtensionNumberResponse(LazyMessage):
     base_type_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     extension_number: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT32, repeated=True)
@@ -47,8 +45,7 @@ class ExtensionNumberResponse(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "ExtensionNumberResponse", ExtensionNumberResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ExtensionRequest(betterproto2.Message):
+class ExtensionRequest(LazyMessage):
     containing_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     extension_number: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
@@ -57,8 +54,7 @@ class ExtensionRequest(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "ExtensionRequest", ExtensionRequest)
 
 
-@dataclass(eq=False, repr=False)
-class FileDescriptorResponse(betterproto2.Message):
+class FileDescriptorResponse(LazyMessage):
     file_descriptor_proto: "list[bytes]" = betterproto2.field(1, betterproto2.TYPE_BYTES, repeated=True)
     """
     Serialised google.protobuf.FileDescriptorProto: the file asked for and the files that it imports.
@@ -68,16 +64,14 @@ class FileDescriptorResponse(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "FileDescriptorResponse", FileDescriptorResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ListServiceResponse(betterproto2.Message):
+class ListServiceResponse(LazyMessage):
     service: "list[ServiceResponse]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("grpc.reflection.v1", "ListServiceResponse", ListServiceResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ServerReflectionRequest(betterproto2.Message):
+class ServerReflectionRequest(LazyMessage):
     """
 
 
@@ -114,8 +108,7 @@ class ServerReflectionRequest(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "ServerReflectionRequest", ServerReflectionRequest)
 
 
-@dataclass(eq=False, repr=False)
-class ServerReflectionResponse(betterproto2.Message):
+class ServerReflectionResponse(LazyMessage):
     """
 
 
@@ -150,8 +143,7 @@ class ServerReflectionResponse(betterproto2.Message):
 default_message_pool.register_message("grpc.reflection.v1", "ServerReflectionResponse", ServerReflectionResponse)
 
 
-@dataclass(eq=False, repr=False)
-class ServiceResponse(betterproto2.Message):
+class ServiceResponse(LazyMessage):
     name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
