@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -377,17 +377,48 @@ async def test_one_token_serves_every_call(
     assert bigquery.count("token") == 1
 
 
-async def test_a_revoked_token_is_replaced_by_the_next_attempt(
-    query: Query, context: NewContext, bigquery: FakeBigQuery
-) -> None:
+class Clock:
     now = 0.0
-    connector = BigQueryConnector(
-        BigQuerySettings(endpoint=bigquery.url), token_url=f"{bigquery.url}/token", clock=lambda: now
-    )
-    await connector.create(query(), context(str(uuid4())))
-    now = 60.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def aging(bigquery: FakeBigQuery, clock: Clock) -> AsyncIterator[BigQueryConnector]:
+    """A connector whose tokens age by ``clock``."""
+    settings = BigQuerySettings(endpoint=bigquery.url)
+    connector = BigQueryConnector(settings, token_url=f"{bigquery.url}/token", clock=clock)
+    yield connector
+    await connector.aclose()
+
+
+async def test_a_token_is_renewed_225_seconds_before_its_end_while_calls_go_on(
+    aging: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery, clock: Clock
+) -> None:
+    job = await aging.create(query(), context())
+    clock.now = 3600 - 226
+    await aging.get(job, context())
+    assert bigquery.count("token") == 1
+    clock.now = 3600 - 224
+    async with asyncio.timeout(10):
+        while bigquery.last("get").headers["Authorization"] != "Bearer token-2":
+            await aging.get(job, context())
+    assert bigquery.count("token") == 2
+
+
+async def test_a_revoked_token_is_replaced_by_the_next_attempt(
+    aging: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery, clock: Clock
+) -> None:
+    await aging.create(query(), context(str(uuid4())))
+    clock.now = 60.0
     bigquery.revoked.add("token-1")
-    assert (await attempt(connector, query(), context)).job_id == KEY
+    assert (await attempt(aging, query(), context)).job_id == KEY
     assert bigquery.count("token") == 2
     assert bigquery.count("insert") == 3
 

@@ -14,6 +14,7 @@ from google.auth import jwt
 from connectors import FailedPrecondition, HttpClient, InvalidRequest, Secrets, Unauthenticated, Unavailable
 from connectors.secrets import EnvironmentSecrets, RequestSecrets
 from connectors_bigquery._credentials import ApplicationDefault, ServiceAccount, identity_for
+from connectors_bigquery._tokens import Grant
 from plugins.bigquery.tests.fake_bigquery import FakeBigQuery, Fault
 
 pytestmark = pytest.mark.anyio
@@ -146,6 +147,10 @@ async def test_a_token_that_is_not_given_is_an_error_of_its_kind(
     account = ServiceAccount.parse(json.dumps(service_account), token_url=f"{bigquery.url}/token")
     with pytest.raises(kind):
         await account.fetch(http)
+
+
+async def test_a_token_does_not_show_in_its_repr() -> None:
+    assert "hidden" not in repr(Grant("hidden", 1.0))
 
 
 # --- the server's own

@@ -25,7 +25,8 @@ from connectors import (
     Unavailable,
     error_for_status,
 )
-from connectors_bigquery._tokens import AccessToken, Identity, TokenCache
+from connectors.tokens import TokenCache
+from connectors_bigquery._tokens import Grant, Identity, token_of
 
 __all__ = ["RETRYABLE_REASONS", "JobsApi", "error_of", "part"]
 
@@ -56,7 +57,7 @@ class JobsApi:
         ctx: Context,
         *,
         endpoint: str,
-        tokens: TokenCache,
+        tokens: TokenCache[Grant],
         identity: Identity | None,
         user_agent: str,
         timeout: float,
@@ -115,7 +116,7 @@ class JobsApi:
         headers = {"User-Agent": self._user_agent}
         token = None
         if self._identity is not None:
-            token = await self._tokens.get(self._identity, self._ctx.http)
+            token = await token_of(self._identity, self._tokens, self._ctx.http)
             headers |= token.headers()
         url, left = self._endpoint + path, self._ctx.remaining()
         timeout = min(self._timeout, left)
@@ -132,8 +133,8 @@ class JobsApi:
             raise Unavailable("BigQuery did not accept the cached access token; a new one will be fetched")
         return _resource(answer)
 
-    def _refused(self, token: AccessToken | None) -> bool:
-        return self._identity is not None and token is not None and self._tokens.refused(self._identity, token)
+    def _refused(self, token: Grant | None) -> bool:
+        return self._identity is not None and token is not None and self._tokens.refused(self._identity.key, token)
 
 
 def part(resource: Mapping[str, Any], name: str) -> Mapping[str, Any]:

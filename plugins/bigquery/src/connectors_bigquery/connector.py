@@ -24,7 +24,7 @@ from connectors_bigquery._credentials import SECRET, TOKEN_URL, ApplicationDefau
 from connectors_bigquery._job_request import KEY_LABEL, JobRequest, user_agent
 from connectors_bigquery._rest import JobsApi, part
 from connectors_bigquery._states import KNOWN_STATES, console_link, created, resource
-from connectors_bigquery._tokens import TokenCache
+from connectors_bigquery._tokens import token_cache
 from connectors_bigquery.settings import BigQuerySettings, emulator_endpoint
 
 __all__ = ["BigQueryConnector", "BigQueryJob"]
@@ -74,7 +74,7 @@ class BigQueryConnector(AsyncConnectorBase[BigQueryJob]):
         """
         super().__init__(settings)
         self._token_url = token_url
-        self._tokens = TokenCache(clock=clock)
+        self._tokens = token_cache(clock)
         self._default_identity = ApplicationDefault()
         self._emulator = emulator_endpoint()
 
