@@ -398,14 +398,12 @@ async def aging(bigquery: FakeBigQuery, clock: Clock) -> AsyncIterator[BigQueryC
     await connector.aclose()
 
 
-async def test_a_token_is_renewed_225_seconds_before_its_end_while_calls_go_on(
+async def test_a_token_is_renewed_before_its_end_while_calls_go_on(
     aging: BigQueryConnector, query: Query, context: NewContext, bigquery: FakeBigQuery, clock: Clock
 ) -> None:
     job = await aging.create(query(), context())
-    clock.now = 3600 - 226
-    await aging.get(job, context())
-    assert bigquery.count("token") == 1
     clock.now = 3600 - 224
+    await aging.get(job, context())
     async with asyncio.timeout(10):
         while bigquery.last("get").headers["Authorization"] != "Bearer token-2":
             await aging.get(job, context())

@@ -149,6 +149,14 @@ async def test_a_token_that_is_not_given_is_an_error_of_its_kind(
         await account.fetch(http)
 
 
+async def test_a_call_names_the_project_that_pays_for_it_where_the_credentials_do() -> None:
+    assert Grant("token", 1.0, "billing").headers() == {
+        "Authorization": "Bearer token",
+        "x-goog-user-project": "billing",
+    }
+    assert Grant("token", 1.0).headers() == {"Authorization": "Bearer token"}
+
+
 async def test_a_token_does_not_show_in_its_repr() -> None:
     assert "hidden" not in repr(Grant("hidden", 1.0))
 

@@ -200,25 +200,33 @@ async def test_what_oauth_lacks_is_named(
         await machine.create(task(), new_context(secrets=some))
 
 
-class Counted:
-    """A session, and how many there were."""
-
-    opened = 0
+class Sessions:
+    """Opens sessions whose headers are good for an hour, and counts."""
 
     def __init__(self) -> None:
-        Counted.opened += 1
+        self.opened = 0
+        self.signed = 0
+
+    def open(self, _credentials: Credentials, _egress: Egress) -> Sessions:
+        self.opened += 1
+        return self
 
     def sign(self) -> tuple[Mapping[str, str], float]:
+        self.signed += 1
         return {"Authorization": "Bearer invented"}, 3600.0
 
 
-async def test_only_so_many_identities_are_kept() -> None:
-    signer = Signer(identities=2, open_session=lambda _credentials, _egress: Counted())
-    Counted.opened = 0
-    who = [Credentials("https://h", attributes={"client_id": name}) for name in "abc"]
-    for each in (who[0], who[1], who[0], who[2], who[0], who[1]):  # the second had to go for the third
-        await signer.sign(each, Egress())
-    assert Counted.opened == 4
+async def test_a_session_signs_until_its_headers_are_refused(clock: Clock) -> None:
+    sessions, credentials = Sessions(), Credentials("https://h", attributes={"client_id": "a"})
+    signer = Signer(clock=clock, open_session=sessions.open)
+    await signer.sign(credentials, Egress())
+    clock.now += 3600
+    second = await signer.sign(credentials, Egress())
+    assert (sessions.opened, sessions.signed) == (1, 2)
+    clock.now += 60
+    assert signer.refused(credentials, second)
+    await signer.sign(credentials, Egress())
+    assert (sessions.opened, sessions.signed) == (2, 3)
     await signer.aclose()
 
 
