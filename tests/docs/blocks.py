@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ __all__ = ["ROOT", "Block", "blocks_of"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_FENCE = re.compile(r"^ *(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)(?P<rest>.*)$")
+_FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>[\w+-]*)(?P<rest>.*)$")
 _TITLE = re.compile(r'\btitle="([^"]+)"')
 _NOTE = re.compile(r"^ *<!-- *(?P<name>[a-z -]+?)(?:: *(?P<value>.+?))? *-->$")
 
@@ -68,11 +67,15 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             end = next((n for n in range(number + 1, len(lines)) if lines[n].strip() == opened["ticks"]), None)
             if end is None:
                 raise ValueError(f"line {number + 1}: the fence is not closed")
-            inner = textwrap.dedent("".join(f"{line}\n" for line in lines[number + 1 : end]))
+            inner = "".join(f"{_without(opened['indent'], line)}\n" for line in lines[number + 1 : end])
             title = _TITLE.search(opened["rest"])
             yield Block(opened["language"], inner, title[1] if title else "", number + 1, _notes(lines[:number]))
             number = end
         number += 1
+
+
+def _without(indent: str, line: str) -> str:
+    return line[min(len(indent), len(line) - len(line.lstrip(" "))) :]
 
 
 def _notes(before: list[str]) -> dict[str, str]:

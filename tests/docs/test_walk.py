@@ -66,6 +66,11 @@ def test_a_block_of_a_list_is_read_without_its_indent() -> None:
     assert block.text == "if True:\n    pass\n"
 
 
+def test_a_block_keeps_the_indent_that_is_not_its_fence_s() -> None:
+    [block] = blocks_of("```text\n  a\n  b\n```\n")
+    assert block.text == "  a\n  b\n"
+
+
 def test_a_command_may_be_told_to_fail(tmp_path: Path) -> None:
     walked(tmp_path, fence("true\nexit 3", note="exit: 3"))
 
