@@ -25,7 +25,8 @@ from connectors import (
     Unavailable,
     error_for_status,
 )
-from connectors_snowflake._tokens import Credential, TokenCache
+from connectors.tokens import TokenCache
+from connectors_snowflake._tokens import Credential, Token, refused, token_of
 
 __all__ = ["Answer", "StatementsApi", "checked_handle"]
 
@@ -71,7 +72,7 @@ class StatementsApi:
     """The calls of one caller: their account, their credential, their time."""
 
     def __init__(
-        self, ctx: Context, *, endpoint: str, tokens: TokenCache, credential: Credential, timeout: float
+        self, ctx: Context, *, endpoint: str, tokens: TokenCache[Token], credential: Credential, timeout: float
     ) -> None:
         """:param endpoint: without a slash at its end. :param timeout: seconds for one exchange."""
         self._ctx = ctx
@@ -157,7 +158,7 @@ class StatementsApi:
         :raises DeadlineExceeded: the call's time is up.
         :raises ConnectorError: the error that Snowflake answered with, in its own words.
         """
-        token = await self._tokens.get(self._credential)
+        token = await token_of(self._credential, self._tokens)
         headers = {"User-Agent": _user_agent(), "Accept": "application/json", **token.headers()}
         url, left = f"{self._endpoint}/api/v2/statements{path}", self._ctx.remaining()
         timeout = min(self._timeout, left)
@@ -170,7 +171,7 @@ class StatementsApi:
                 raise
             # The exchange's own bound: there is time for another, and whether this one was carried out is not known.
             raise Unavailable(error.message) from error
-        if answer.status == 401 and self._tokens.refused(self._credential, token):
+        if answer.status == 401 and refused(self._credential, self._tokens, token):
             raise Unavailable("Snowflake did not accept the cached token; a new one will be signed")
         return _about_a_statement(answer)
 

@@ -10,20 +10,20 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from connectors import InvalidRequest
 from connectors.secrets import remember
+from connectors.tokens import TokenCache
 from connectors_snowflake._accounts import Account, folded
 
-__all__ = ["Credential", "KeyPair", "OAuthToken", "Token", "TokenCache"]
+__all__ = ["Credential", "KeyPair", "OAuthToken", "Token", "refused", "token_cache", "token_of"]
 
 _LIFETIME = 3600  # seconds; Snowflake takes a JWT for no longer, whatever it says
-_AHEAD = 300.0  # seconds before its end that a token is replaced
-_YOUNG = 30.0  # seconds: a younger token that is refused means that the key is not the user's
+_SERVES = _LIFETIME - 60.0  # seconds; the rest is for clocks that differ, and for the way
+_AHEAD = 240.0  # seconds before a token has served that it is replaced: five minutes before its end
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,6 @@ class Token:
     value: str = field(repr=False)
     kind: str
     """The value of ``X-Snowflake-Authorization-Token-Type``."""
-    made_at: float = 0.0
-    """By the cache's clock."""
 
     def headers(self) -> dict[str, str]:
         """What a request carries."""
@@ -127,63 +125,27 @@ def _fingerprint(key: Any) -> str:
     return f"SHA256:{base64.b64encode(hashlib.sha256(public).digest()).decode('ascii')}"
 
 
-class TokenCache:
-    """Signed tokens by credential; the one that was longest not asked for is forgotten first."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, credentials: int = 256) -> None:
-        """:param clock: seconds, never going back. :param credentials: how many tokens are kept at most."""
-        self._clock = clock
-        self._credentials = credentials
-        self._tokens: OrderedDict[str, asyncio.Future[Token]] = OrderedDict()
-
-    async def get(self, credential: Credential) -> Token:
-        """A token that is good for five minutes at least. Whoever comes while one is being signed waits for it.
-
-        :raises InvalidRequest: the credential is none.
-        """
-        key = credential.cache_key
-        if key is None:
-            return credential.sign()
-        signing = self._tokens.get(key)
-        if signing is None or self._spent(signing):
-            signing = self._tokens[key] = asyncio.ensure_future(self._sign(credential))
-            signing.add_done_callback(_seen)
-        self._tokens.move_to_end(key)
-        if len(self._tokens) > self._credentials:
-            self._tokens.popitem(last=False)
-        # shielded: a caller that gives up does not take the token from those who wait with it
-        return await asyncio.shield(signing)
-
-    def refused(self, credential: Credential, token: Token) -> bool:
-        """Snowflake did not accept ``token``: forget it, unless it is brand-new. Whether another one may help."""
-        key = credential.cache_key
-        if key is None or self._clock() - token.made_at < _YOUNG:
-            return False
-        signing = self._tokens.get(key)
-        if signing is not None and not self._spent(signing) and signing.done() and signing.result() is token:
-            del self._tokens[key]
-        return True
-
-    async def aclose(self) -> None:
-        """End what is under way."""
-        for signing in self._tokens.values():
-            _ = signing.cancel()
-        await asyncio.gather(*self._tokens.values(), return_exceptions=True)
-
-    def _spent(self, signing: asyncio.Future[Token]) -> bool:
-        if not signing.done():
-            return False
-        if signing.cancelled() or signing.exception() is not None:
-            return True
-        return self._clock() > signing.result().made_at + _LIFETIME - _AHEAD
-
-    async def _sign(self, credential: Credential) -> Token:
-        made_at = self._clock()  # counting from here errs on the safe side
-        token = await asyncio.to_thread(credential.sign)
-        return Token(token.value, token.kind, made_at)
+def token_cache(clock: Callable[[], float]) -> TokenCache[Token]:
+    """Signed tokens for the whole server. :param clock: seconds, never going back."""
+    return TokenCache("Snowflake", ahead=_AHEAD, clock=clock)
 
 
-def _seen(signing: asyncio.Future[Token]) -> None:
-    """Nobody may be waiting any more for what went wrong."""
-    if not signing.cancelled():
-        _ = signing.exception()
+async def token_of(credential: Credential, tokens: TokenCache[Token]) -> Token:
+    """A token that is good now.
+
+    :raises InvalidRequest: the credential is none.
+    :raises Unavailable: it took too long to sign.
+    """
+    key = credential.cache_key
+    if key is None:
+        return credential.sign()
+
+    async def signed(_previous: Token | None) -> tuple[Token, float]:
+        return await asyncio.to_thread(credential.sign), _SERVES
+
+    return await tokens.get(key, signed)
+
+
+def refused(credential: Credential, tokens: TokenCache[Token], token: Token) -> bool:
+    """Snowflake did not accept ``token``: forget it, unless it is brand-new. Whether another one may help."""
+    return credential.cache_key is not None and tokens.refused(credential.cache_key, token)

@@ -28,7 +28,7 @@ from connectors_snowflake._history import QueryHistory
 from connectors_snowflake._request import StatementRequest, surroundings
 from connectors_snowflake._rest import StatementsApi, checked_handle
 from connectors_snowflake._states import of_answer, of_past
-from connectors_snowflake._tokens import TokenCache
+from connectors_snowflake._tokens import token_cache
 from connectors_snowflake.settings import SnowflakeSettings
 
 __all__ = ["SnowflakeConnector", "SnowflakeJob"]
@@ -72,7 +72,7 @@ class SnowflakeConnector(AsyncConnectorBase[SnowflakeJob]):
     ) -> None:
         """:param clock: what tokens age by, in seconds."""
         super().__init__(settings)
-        self._tokens = TokenCache(clock=clock)
+        self._tokens = token_cache(clock)
 
     async def aclose(self) -> None:
         await self._tokens.aclose()
