@@ -28,6 +28,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from connectors._telemetry import current
 from connectors.errors import ConnectorError, Unavailable
 
 __all__ = ["TokenCache"]
@@ -167,6 +168,8 @@ class TokenCache(Generic[T]):
         if task.cancelled():
             return
         error = task.exception()
+        if (telemetry := current()) is not None:
+            telemetry.refreshed(succeeded=error is None)
         if error is None:
             slot.token = task.result()
         else:

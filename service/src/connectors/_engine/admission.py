@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import anyio
 
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import AdmissionRefused
 
-__all__ = ["Admission", "Slot"]
+__all__ = ["Admission", "LineState", "Slot"]
 
 
 class Slot:
@@ -35,11 +35,20 @@ class Slot:
         self.release()
 
 
+class LineState(NamedTuple):
+    """How far one connector's limit is taken."""
+
+    taken: int
+    waiting: int
+    limit: int
+
+
 class _Line:
     """One connector's limit and its queue."""
 
     def __init__(self, concurrency: int, queue: int) -> None:
         self.gate = anyio.Semaphore(concurrency)
+        self.limit = concurrency
         self.queue = queue
         self.waiting = 0
 
@@ -51,6 +60,13 @@ class Admission:
         self._options = options
         self._all = anyio.Semaphore(options.concurrency)
         self._lines: dict[str, _Line] = {}
+
+    def state(self, task_type: str) -> LineState:
+        """How far the limit of one task type is taken now."""
+        line = self._lines.get(task_type)
+        if line is None:
+            return LineState(0, 0, self._options.limits_for(task_type).concurrency)
+        return LineState(line.limit - line.gate.value, line.waiting, line.limit)
 
     async def enter(self, task_type: str, *, until: float) -> Slot:
         """Wait for a slot.

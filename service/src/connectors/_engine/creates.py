@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
+from connectors._engine.events import FactObserver, KeyOutcome, Outcome
 from connectors._engine.fingerprint import fingerprint
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
@@ -54,13 +55,18 @@ class Creates:
         options: EngineOptions,
         *,
         unheard: Callable[[str], None],
+        tell: FactObserver,
     ) -> None:
-        """:param unheard: told the key of a job whose callers were all gone when its meta was there."""
+        """:param unheard: told the key of a job whose callers were all gone when its meta was there.
+
+        :param tell: told what came of each key.
+        """
         self._reservations = reservations
         self._invoker = invoker
         self._options = options
-        self._predecessors = Predecessors(store, reservations, invoker, options, self._call)
+        self._predecessors = Predecessors(store, reservations, invoker, options, self._call, tell=tell)
         self._unheard = unheard
+        self._tell_of = tell
         self.flights: Flights[Created] = Flights(tasks)
 
     def start(self, work: Work) -> Flight[Created]:
@@ -105,6 +111,7 @@ class Creates:
         if record.meta is None:
             raise Unavailable(f"the record of {record.key} is broken: it holds no job")
         flight.repeated = True
+        self._tell(flight, work, "waited" if claim.waited else "repeated", record.meta)
         if record.fingerprint and not work.fingerprint:
             flight.mismatch = await _fingerprint(work.request) not in ("", record.fingerprint)
             if flight.mismatch:
@@ -141,8 +148,10 @@ class Creates:
             if isinstance(error, ConnectorError) and not scope.cancelled_caught and all(proofs):
                 await self._reservations.release(work)
             else:
+                self._tell(flight, work, "unknown")
                 await self._reservations.mark_unknown(work)
             raise
+        self._tell(flight, work, "adopted" if adopts else "new", meta)
         taken = work.fingerprint or await _fingerprint(work.request)
         return Created(await self._reservations.complete(work, meta, fingerprint=taken, adopts=adopts), work.key)
 
@@ -156,10 +165,16 @@ class Creates:
             except KeyTaken:
                 continue
             self._reservations.remember_later(made_by(current, meta))
+            self._tell(flight, current, "new", meta)
             if not flight.waiting:
                 self._unheard(current.key)
             return Created(meta, current.key)
         raise KeyTaken(f"the platform holds earlier jobs under {_MOST_TAKEN} keys of this run")
+
+    def _tell(self, flight: Flight[Created], work: Work, outcome: Outcome, meta: bytes = b"") -> None:
+        execution = work.request.metadata.task_execution_id
+        heard = flight.waiting > 0
+        self._tell_of(KeyOutcome(work.task_type, outcome, work.key, meta, heard=heard, execution=execution))
 
     async def _call(self, flight: Flight[Any], work: Work, proofs: list[bool], *, adopt_within: float) -> bytes:
         registered, request = work.registered, work.request

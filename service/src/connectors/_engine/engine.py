@@ -13,10 +13,11 @@ from typing import Any, Protocol, Self, TypeVar
 import anyio
 from anyio.abc import TaskGroup
 
-from connectors._engine.admission import Admission
+from connectors._engine.admission import Admission, LineState
+from connectors._engine.blocking import ThreadUse
 from connectors._engine.creates import Created, Creates
 from connectors._engine.deletions import Deletions
-from connectors._engine.events import Meter, Observer
+from connectors._engine.events import FactObserver, Meter, Observer, Tracer
 from connectors._engine.fingerprint import fingerprint as fingerprint_of_request
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
@@ -29,15 +30,15 @@ from connectors._engine.polls import Polls
 from connectors._engine.reaper import Reaper
 from connectors._engine.recorder import Call, Recorder
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
-from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
+from connectors._engine.reservation import KeyUsed, Reservations
 from connectors._engine.secret_access import PluginSecrets, SecretAccess
-from connectors._engine.shield import Shield
+from connectors._engine.shield import Shield, StandingFaults
 from connectors._engine.sweeping import sweep
 from connectors._engine.sync_calls import SyncCalls, key_of_meta, sync_key
 from connectors._engine.work import Work
 from connectors._registry import Registered, Registry
 from connectors._stores.store import Store
-from connectors.errors import Conflict, ConnectorError, Unimplemented
+from connectors.errors import ConnectorError, Unimplemented
 from connectors.http import HttpClient
 from connectors.models import LogPage, MetricResult, Resource
 from connectors.secrets import SecretSource
@@ -73,6 +74,8 @@ class Engine:
         options: EngineOptions | None = None,
         observers: Sequence[Observer] = (),
         meters: Sequence[Meter] = (),
+        facts: Sequence[FactObserver] = (),
+        tracer: Tracer | None = None,
         secret_sources: Sequence[SecretSource] | None = None,
         plugin_secrets: Mapping[str, PluginSecrets] | None = None,
     ) -> None:
@@ -81,8 +84,11 @@ class Engine:
         self._forms = forms
         self._options = options or EngineOptions()
         secrets = SecretAccess(registry, secret_sources, plugin_secrets)
-        self._recorder = Recorder(observers, frozenset(item.category.name for item in registry), meters)
-        self._invoker = Invoker(self._options, http, secrets, used=self._recorder.used)
+        known = frozenset(item.category.name for item in registry)
+        self._recorder = Recorder(observers, known, meters, facts, tracer)
+        self._invoker = Invoker(
+            self._options, http, secrets, used=self._recorder.used, facts=(self._recorder.fact,), tracer=tracer
+        )
         self._admission = Admission(self._options)
         self._shield = Shield()
         self._marks = Marks(store)
@@ -99,12 +105,36 @@ class Engine:
         """Calls under way, by task type and operation."""
         return self._recorder.in_flight
 
+    @property
+    def admission(self) -> Mapping[str, LineState]:
+        """How far each connector's limit is taken, by task type."""
+        return {name: self._admission.state(name) for name in self._task_types()}
+
+    @property
+    def threads(self) -> Mapping[str, ThreadUse]:
+        """How far the threads for blocking methods are taken, by task type; of those that have used any."""
+        return self._invoker.pools.use
+
+    @property
+    def standing_faults(self) -> Mapping[str, StandingFaults]:
+        """The faults that polls meet now, by task type; of those that meet any."""
+        return self._shield.standing(now=now())
+
+    def _task_types(self) -> list[str]:
+        return list(dict.fromkeys(item.category.name for item in self.registry))
+
     async def __aenter__(self) -> Self:
         self._stack.push_async_callback(self._invoker.aclose)
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         reservations = Reservations(self._store, self._tasks, self._options)
         self._creates = Creates(
-            self._tasks, self._store, reservations, self._invoker, self._options, unheard=self._unheard
+            self._tasks,
+            self._store,
+            reservations,
+            self._invoker,
+            self._options,
+            unheard=self._unheard,
+            tell=self._recorder.fact,
         )
         self._sync = SyncCalls(
             tasks=self._tasks,
@@ -114,6 +144,7 @@ class Engine:
             admission=self._admission,
             forms=self._forms,
             options=self._options,
+            tell=self._recorder.fact,
         )
         self._polls = Polls(
             tasks=self._tasks,
@@ -171,17 +202,18 @@ class Engine:
                 _refuse_flyte1(registered, request.caller)
                 key = sync_key(request.category.name, call.key)
                 meta = await self._sync.join_job(key, fingerprint, until=until)
-                call.repeated = meta is not None
+                call.repeated = call.joined = meta is not None
                 if meta is None:
                     work = await self._admit(registered, request, key, until, fingerprint=fingerprint)
                     meta = await self._sync.start_job(work, until=until)
+                call.meta = meta
                 return meta
             flight = await self._join(
                 self._creates, registered, request, call, run.key, fingerprint=fingerprint, run=run
             )
             self._when_answered(request.caller, flight)
             created = await self._answer_of(flight, call, until)
-            call.key = created.key
+            call.key, call.meta = created.key, created.meta
             return created.meta
 
     async def do(self, request: CreateRequest) -> Resource:
@@ -211,7 +243,7 @@ class Engine:
         run: Run | None = None,
     ) -> Flight[T]:
         flight = calls.flights.get(key)
-        call.repeated = flight is not None
+        call.repeated = call.joined = flight is not None
         if flight is None:
             until = self._answer_by(request.caller)
             work = await self._admit(registered, request, key, until, fingerprint=fingerprint, run=run)
@@ -220,8 +252,9 @@ class Engine:
                 flight = calls.start(work)
             else:
                 work.slot.release()
+                call.repeated = call.joined = True
         if flight.fingerprint != fingerprint:
-            raise Conflict(ANOTHER_REQUEST)
+            raise KeyUsed
         return flight
 
     async def _answer_of(self, flight: Flight[T], call: Call, until: float) -> T:
@@ -288,9 +321,11 @@ class Engine:
             registered = self.registry.find(request.category)
             if registered.kind == "sync":
                 _refuse_flyte1(registered, request.caller)
+                call.key = key_of_meta(registered.category.name, request.meta).rpartition("/")[2]
                 await self._sync.cancel_job(registered, request.meta)
                 return
             job = decode_meta(registered, request.meta)
+            call.meta = job.encode()  # what the caller sent beside it may be anything
             until = self._answer_by(request.caller)
             await self._deletions.delete(registered, request, job, call=call, until=until)
 
@@ -337,7 +372,7 @@ class Engine:
             request.category.name,
             request.caller,
             input_bytes=request.input_bytes,
-            execution=request.metadata.task_execution_id,
+            metadata=request.metadata,
         )
 
     def _answer_by(self, caller: Caller) -> float:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from connectors._engine.blocking import BlockingPools
-from connectors._engine.events import Meter
+from connectors._engine.events import FactObserver, Meter, RateLimit, RateLimitPause, Tracer
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
 from connectors._engine.requests import Caller
 from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors._engine.secret_access import SecretAccess
+from connectors._engine.telemetry import ConnectorTelemetry
 from connectors._registry import Registered
+from connectors._telemetry import tell
 from connectors.context import Context
-from connectors.errors import ConnectorError, DeadlineExceeded, PermissionDenied, Unauthenticated
+from connectors.errors import ConnectorError, DeadlineExceeded, PermissionDenied, RateLimited, Unauthenticated
 from connectors.http import HttpClient
-from connectors.models import TaskExecutionMetadata
+from connectors.models import TaskCategory, TaskExecutionMetadata
 
-__all__ = ["Invoker"]
+__all__ = ["Invoker", "now", "task_name"]
 
 log = logging.getLogger("connectors.engine")
 _LINGER = 2.0  # seconds for a call that was cancelled to end
@@ -40,16 +42,30 @@ class Invoker:
     """Calls connectors' methods."""
 
     def __init__(
-        self, options: EngineOptions, http: HttpClient, secrets: SecretAccess, used: Meter = _unmetered
+        self,
+        options: EngineOptions,
+        http: HttpClient,
+        secrets: SecretAccess,
+        *,
+        used: Meter = _unmetered,
+        facts: Sequence[FactObserver] = (),
+        tracer: Tracer | None = None,
     ) -> None:
-        """:param used: told of what calls used on the platform; not of polls, which tell of a job again and again."""
+        """:param used: told of what calls used on the platform; not of polls, which tell of a job again and again.
+
+        :param facts: told of rate limits, and of what connectors do: requests to their platforms, tokens.
+        """
         self._options = options
         self._http = http
         self._secrets = secrets
         self._used = used
         self._running: set[asyncio.Task[_Outcome]] = set()
         self._budgets: dict[str, RetryBudget] = {}
-        self._pools = BlockingPools(lambda task_type: options.limits_for(task_type).threads)
+        self._facts = tuple(facts)
+        self._tracer = tracer
+        self._telemetry: dict[TaskCategory, ConnectorTelemetry] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        self.pools = BlockingPools(lambda task_type: options.limits_for(task_type).threads)
 
     def context(
         self,
@@ -95,14 +111,17 @@ class Invoker:
         """
         limits = self._options.limits_for(registered.category.name)
         budget = self._budgets.setdefault(registered.category.name, RetryBudget(limits.retry_budget))
+        telemetry = self._telemetry_of(registered)
         last: ConnectorError | None = None
 
         async def once() -> Any:
             nonlocal last
             try:
-                answer = await self._once(registered, operation, ctx, args, options)
+                answer = await self._once(registered, operation, ctx, args, options=options, telemetry=telemetry)
             except ConnectorError as error:
                 last = error
+                if isinstance(error, RateLimited):
+                    telemetry.tell(RateLimit(telemetry.task_type))
                 on_attempt(error)
                 raise
             on_attempt(None)
@@ -113,6 +132,10 @@ class Invoker:
             if last is not None:
                 last.retry_denied = not allowed
             return allowed
+
+        def on_pause(error: BaseException | None, seconds: float) -> None:
+            if isinstance(error, RateLimited):
+                telemetry.tell(RateLimitPause(telemetry.task_type, seconds))
 
         try:
             return await retrying(
@@ -125,17 +148,35 @@ class Invoker:
                 to_the_end=operation == "create",
                 also=_PASSING_FOR_A_POLL if operation == "get" else (),
                 may_retry=may_retry,
+                on_pause=on_pause,
             )
         finally:
             if operation != "get":
                 self._used(registered.category.name, ctx.usage)
 
+    def _telemetry_of(self, registered: Registered) -> ConnectorTelemetry:
+        telemetry = self._telemetry.get(registered.category)
+        if telemetry is None:
+            telemetry = ConnectorTelemetry(registered, self._facts, self._tracer)
+            self._telemetry[registered.category] = telemetry
+        return telemetry
+
     async def _once(
-        self, registered: Registered, operation: str, ctx: Context, args: tuple[Any, ...], options: dict[str, Any]
+        self,
+        registered: Registered,
+        operation: str,
+        ctx: Context,
+        args: tuple[Any, ...],
+        *,
+        options: dict[str, Any],
+        telemetry: ConnectorTelemetry,
     ) -> Any:
         task_type, method = registered.category.name, getattr(registered.connector, operation)
+        what = self._names.get((operation, task_type))
+        if what is None:
+            what = self._names[operation, task_type] = task_name(operation, task_type)
         answer, error = await self._in_its_own_task(
-            self._pools.call(task_type, method, *args, ctx, **options), ctx, f"{operation} of {task_type}"
+            _settled(self.pools.call(task_type, method, *args, ctx, **options), telemetry), ctx, what
         )
         if error is None:
             return answer
@@ -143,11 +184,11 @@ class Invoker:
             raise error
         raise bug(task_type, operation, error) from error
 
-    async def _in_its_own_task(self, call: Coroutine[Any, Any, Any], ctx: Context, what: str) -> _Outcome:
+    async def _in_its_own_task(self, call: Coroutine[Any, Any, _Outcome], ctx: Context, what: str) -> _Outcome:
         """Wait for a connector no longer than its deadline, whatever it does: raise SystemExit, cancel itself, or
         swallow its cancellation. Cancelled once, it is left to end by itself.
         """
-        task = asyncio.create_task(_settled(call))
+        task = asyncio.create_task(call, name=what)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         try:
@@ -165,11 +206,12 @@ class Invoker:
         """Give what was cancelled a moment to end, and let go of the threads and the sources of secrets."""
         if self._running:
             await asyncio.wait(self._running, timeout=_LINGER)
-        self._pools.close()
+        self.pools.close()
         await self._secrets.aclose()
 
 
-async def _settled(call: Coroutine[Any, Any, Any]) -> _Outcome:
+async def _settled(call: Coroutine[Any, Any, Any], telemetry: ConnectorTelemetry) -> _Outcome:
+    tell(telemetry)  # until this task ends, and in whatever it starts
     try:
         return await call, None
     except BaseException as error:  # noqa: BLE001 - SystemExit would end the event loop, were it to leave the task
@@ -179,6 +221,11 @@ async def _settled(call: Coroutine[Any, Any, Any]) -> _Outcome:
 def _tell_if_stuck(task: asyncio.Task[_Outcome], what: str) -> None:
     if not task.done():
         log.error("%s goes on %.3g s after it was cancelled: it swallows its cancellation", what, _LINGER)
+
+
+def task_name(operation: str, task_type: str) -> str:
+    """What a connector's call is called, as a task of asyncio's and in the log: ``get of bigquery``."""
+    return f"{operation} of {task_type}"
 
 
 def now() -> float:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from connectors._engine.events import FactObserver, KeyOutcome
 from connectors._engine.flights import Flight
 from connectors._engine.identity import Run
 from connectors._engine.invocation import Invoker, now
@@ -53,8 +54,16 @@ class Predecessors:
     """What the earlier attempts of a run left behind."""
 
     def __init__(
-        self, store: Store, reservations: Reservations, invoker: Invoker, options: EngineOptions, create: _Create
+        self,
+        store: Store,
+        reservations: Reservations,
+        invoker: Invoker,
+        options: EngineOptions,
+        create: _Create,
+        *,
+        tell: FactObserver,
     ) -> None:
+        self._tell = tell
         self._store = store
         self._reservations = reservations
         self._invoker = invoker
@@ -152,6 +161,8 @@ class Predecessors:
         except NotFound:
             pass
         await self._store.note_deleted(record.key)
+        execution = work.request.metadata.task_execution_id
+        self._tell(KeyOutcome(work.task_type, "cancelled", work.key, record.meta or b"", execution=execution))
         log.info("the job of %s was cancelled before that of %s is made", record.key, work.key)
 
     async def _phase(self, flight: Flight[Any], work: Work, record: Record) -> Phase:

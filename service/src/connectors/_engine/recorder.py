@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from connectors._engine.events import CallEvent, Meter, Observer, Operation
+from connectors._engine.events import (
+    CallEvent,
+    CallSpan,
+    Fact,
+    FactObserver,
+    Meter,
+    Observer,
+    Operation,
+    Tracer,
+)
 from connectors._engine.invocation import now
 from connectors._engine.outcome import ConnectorBug, bug, status_of
 from connectors._engine.redaction import presentable
 from connectors._engine.requests import Caller
 from connectors.errors import ConnectorError
-from connectors.models import Phase, TaskExecutionId
+from connectors.models import Phase, TaskExecutionMetadata
 
 __all__ = ["Call", "Recorder"]
 
 log = logging.getLogger("connectors.engine")
+T = TypeVar("T")
+_NOBODY = TaskExecutionMetadata()
 
 
 @dataclass
@@ -28,7 +40,9 @@ class Call:
     key: str = ""
     attempts: int = 0
     repeated: bool = False
+    joined: bool = False
     mismatch: bool = False
+    meta: bytes = b""
     phase: Phase | None = None
     unknown_states: tuple[str, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict)
@@ -42,11 +56,20 @@ class Call:
 
 
 class Recorder:
-    """Makes the events and hands them to the observers."""
+    """Makes the events and hands them to the observers. What fails of these is logged, and changes nothing else."""
 
-    def __init__(self, observers: Sequence[Observer], known: Set[str], meters: Sequence[Meter] = ()) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        known: Set[str],
+        meters: Sequence[Meter] = (),
+        facts: Sequence[FactObserver] = (),
+        tracer: Tracer | None = None,
+    ) -> None:
         self._observers = tuple(observers)
         self._meters = tuple(meters)
+        self._facts = tuple(facts)
+        self._tracer = tracer
         self._known = known
         self.in_flight: Counter[tuple[str, str]] = Counter()
         """Calls under way, by task type and operation."""
@@ -59,7 +82,7 @@ class Recorder:
         caller: Caller,
         *,
         input_bytes: int | None = None,
-        execution: TaskExecutionId | None = None,
+        metadata: TaskExecutionMetadata = _NOBODY,
     ) -> Iterator[Call]:
         """Record what happens inside.
 
@@ -67,6 +90,7 @@ class Recorder:
         """
         label = task_type if task_type in self._known else "unknown"
         started, call, status, failure = now(), Call(), "CANCELLED", None
+        span = self._span(operation, label, caller)
         self.in_flight[label, operation] += 1
         try:
             yield call
@@ -82,29 +106,33 @@ class Recorder:
         finally:
             self.in_flight[label, operation] -= 1
             fault = failure or call.hidden
-            self._tell(
-                CallEvent(
-                    operation=operation,
-                    task_type=label,
-                    protocol=caller.protocol,
-                    status=status,
-                    seconds=now() - started,
-                    error=type(fault).__name__ if fault else "",
-                    message=fault.message if fault else "",
-                    error_id=fault.error_id if isinstance(fault, ConnectorBug) else "",
-                    phase=call.phase,
-                    attempts=call.attempts,
-                    retry_denied=fault.retry_denied if fault else False,
-                    key=call.key,
-                    repeated=call.repeated,
-                    mismatch=call.mismatch,
-                    shielded=call.hidden is not None,
-                    unknown_states=call.unknown_states,
-                    input_bytes=input_bytes,
-                    peer=caller.peer,
-                    execution=execution,
-                )
+            event = CallEvent(
+                operation=operation,
+                task_type=label,
+                protocol=caller.protocol,
+                status=status,
+                seconds=now() - started,
+                error=type(fault).__name__ if fault else "",
+                message=fault.message if fault else "",
+                error_id=fault.error_id if isinstance(fault, ConnectorBug) else "",
+                phase=call.phase,
+                attempts=call.attempts,
+                retry_denied=fault.retry_denied if fault else False,
+                key=call.key,
+                repeated=call.repeated,
+                joined=call.joined,
+                mismatch=call.mismatch,
+                shielded=call.hidden is not None,
+                unknown_states=call.unknown_states,
+                input_bytes=input_bytes,
+                peer=caller.peer,
+                execution=metadata.task_execution_id,
+                identity=metadata.identity,
+                meta=call.meta,
             )
+            _hand_to(self._observers, event)
+            if span is not None:
+                _hand_to((span.end,), event)
 
     def used(self, task_type: str, usage: Mapping[str, float]) -> None:
         """Have it counted what a served task type used on its platform, by unit."""
@@ -114,9 +142,23 @@ class Recorder:
             except Exception:
                 log.exception("a meter of usage failed")
 
-    def _tell(self, event: CallEvent) -> None:
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:
-                log.exception("an observer of calls failed")
+    def fact(self, fact: Fact) -> None:
+        """Hand on what belongs to no one call."""
+        _hand_to(self._facts, fact)
+
+    def _span(self, operation: Operation, task_type: str, caller: Caller) -> CallSpan | None:
+        if self._tracer is None:
+            return None
+        try:
+            return self._tracer.call(operation, task_type, caller)
+        except Exception:
+            log.exception("a call could not be traced")
+            return None
+
+
+def _hand_to(takers: Sequence[Callable[[T], None]], told: T) -> None:
+    for take in takers:
+        try:
+            take(told)
+        except Exception:
+            log.exception("an observer of calls failed")

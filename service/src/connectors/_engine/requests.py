@@ -21,6 +21,10 @@ class Caller:
     deadline: float | None = None
     """The caller's own, an instant on the event loop's clock (seconds)."""
     peer: str = ""
+    method: str = ""
+    """The path of the RPC, `/package.Service/Method`; "" in process."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """The request's trace context: ``traceparent`` and ``tracestate`` (https://www.w3.org/TR/trace-context/)."""
     idempotency_key: str = ""
     """The request's ``idempotency-key`` metadata, or ""."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

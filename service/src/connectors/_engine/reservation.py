@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,15 +17,17 @@ from connectors._stores import Claim, Record, State, Store, StoreUnavailable
 from connectors._stores.watched import WatchedStore
 from connectors.errors import Conflict, DeadlineExceeded, Unavailable
 
-__all__ = ["ANOTHER_REQUEST", "Reservations", "made_by"]
-
-ANOTHER_REQUEST = "this idempotency-key was used for another request: a key belongs to one request"
+__all__ = ["KeyUsed", "Reservations", "made_by"]
 
 log = logging.getLogger("connectors.engine")
 _WRITE_TIMEOUT = 5.0
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5  # seconds between looks at another server's work
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between tries to write down what a store out of reach missed
 _MOST_UNWRITTEN = 10_000
+
+
+class KeyUsed(Conflict):
+    """This idempotency-key was used for another request: a key belongs to one request."""
 
 
 class Reservations:
@@ -40,7 +43,7 @@ class Reservations:
     async def claim(self, work: Work) -> Claim:
         """Reserve the key now, or learn who has it.
 
-        :raises Conflict: the key is that of another request.
+        :raises KeyUsed: the key is that of another request.
         """
         claim = await self._store.reserve(
             work.key,
@@ -57,7 +60,7 @@ class Reservations:
         if work.fingerprint and not claim.over and claim.record.fingerprint != work.fingerprint:
             if claim.mine:
                 await self.mark_unknown(work)
-            raise Conflict(ANOTHER_REQUEST)
+            raise KeyUsed
         return claim
 
     async def claim_or_wait(self, work: Work, *, until: Callable[[], float]) -> Claim:
@@ -65,17 +68,17 @@ class Reservations:
 
         :raises DeadlineExceeded: it is still held at ``until()``.
         """
-        pause = _FIRST_LOOK
+        pause, waited = _FIRST_LOOK, False
         while True:
             claim = await self.claim(work)
             if claim.mine or claim.over or claim.record.state is not State.RESERVED:
-                return claim
+                return replace(claim, waited=True) if waited else claim
             if asyncio.get_running_loop().time() + pause >= until():
                 raise DeadlineExceeded(
                     "another server is still at work on this request; the same request again gets its answer"
                 )
             await anyio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_LOOK)
+            pause, waited = min(2 * pause, _LONGEST_LOOK), True
 
     async def claim_generation(self, work: Work, *, until: Callable[[], float]) -> tuple[Work, Claim, Record | None]:
         """Claim the run's latest generation that is not over: the work under its key, the claim, and the record of the

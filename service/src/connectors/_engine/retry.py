@@ -29,6 +29,7 @@ async def retrying(
     to_the_end: bool = False,
     also: tuple[type[ConnectorError], ...] = (),
     may_retry: Callable[[], bool] = lambda: True,
+    on_pause: Callable[[BaseException | None, float], None] = lambda error, seconds: None,
 ) -> T:
     """Call until it succeeds, fails for good, or there is no time for another try; then the last error is raised.
 
@@ -39,6 +40,7 @@ async def retrying(
         that would end after ``until`` ends the loop. One that the platform asked for is never cut short.
     :param also: errors to be tried again beside those that say they are retryable.
     :param may_retry: asked once before each retry that nothing else stands against.
+    :param on_pause: told, before each retry, of the error that it is for and the seconds that it waits.
     """
     clock = asyncio.get_running_loop().time
     jitter = wait_random_exponential(multiplier=initial, max=longest)
@@ -58,7 +60,17 @@ async def retrying(
     def is_retryable(error: BaseException) -> bool:
         return isinstance(error, ConnectorError) and (error.retryable or isinstance(error, also))
 
-    loop = AsyncRetrying(sleep=anyio.sleep, stop=stop, wait=wait, retry=retry_if_exception(is_retryable), reraise=True)
+    def pause(state: RetryCallState) -> None:
+        on_pause(state.outcome.exception() if state.outcome else None, state.upcoming_sleep)
+
+    loop = AsyncRetrying(
+        sleep=anyio.sleep,
+        stop=stop,
+        wait=wait,
+        retry=retry_if_exception(is_retryable),
+        before_sleep=pause,
+        reraise=True,
+    )
 
     async def attempt() -> T:
         return await call()

@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors._engine.outcome import AdmissionRefused, status_of
 from connectors.errors import ConnectorError
 from connectors.models import Phase, Resource, TaskCategory
 
-__all__ = ["Shield"]
+__all__ = ["Shield", "StandingFaults"]
 
 _REMEMBERED = 16_384
 _REMEMBERED_BYTES = 64 * 1024 * 1024
+_STANDS_FOR = 600.0
+"""Seconds. A job that is not polled any more has no fault that stands: nobody can say that it would meet one."""
 
 _Job = tuple[TaskCategory, bytes]  # the meta's hash: a caller may send long ones
 
@@ -35,6 +37,14 @@ class _Known:
     faults: int = 0
 
 
+class StandingFaults(NamedTuple):
+    """The faults that polls of one task type meet now."""
+
+    jobs: int
+    age: float
+    """Seconds since the oldest of them began."""
+
+
 class Shield:
     """What is known of the jobs that were polled last; beyond 16,384 jobs or 64 MiB of results, the longest unasked is
     forgotten first.
@@ -43,6 +53,8 @@ class Shield:
     def __init__(self) -> None:
         self._known: OrderedDict[_Job, _Known] = OrderedDict()
         self._size = 0
+        self._faulty: dict[_Job, float] = {}
+        """The jobs whose last poll met a fault, and when it came."""
 
     def answer(self, category: TaskCategory, meta: bytes, resource: Resource, *, size: int = 0) -> Resource:
         """Take note of the platform's answer, and return what the backend is told.
@@ -50,6 +62,8 @@ class Shield:
         :param size: the resource's, in bytes.
         """
         known = self._of(category, meta)
+        if known.fault_since is not None:
+            self._faulty.pop(_job(category, meta), None)
         known.fault_since, known.platform_fault_since, known.faults = None, None, 0
         if known.terminal is not None and (known.is_final or not resource.phase.is_terminal):
             return known.terminal
@@ -72,6 +86,7 @@ class Shield:
             known.platform_fault_since = now
         if known.terminal is not None:
             return known.terminal
+        self._faulty[_job(category, meta)] = now
         fault: dict[str, Any] = {
             "status": status_of(error),
             "message": error.message,
@@ -86,6 +101,20 @@ class Shield:
         """
         known = self._known.get(_job(category, meta))
         return 0.0 if known is None or known.platform_fault_since is None else now - known.platform_fault_since
+
+    def standing(self, *, now: float) -> dict[str, StandingFaults]:
+        """The faults that stand, by task type: of the jobs that were polled within ten minutes, met a fault and are not
+        over.
+        """
+        found: dict[str, StandingFaults] = {}
+        for job, met_at in list(self._faulty.items()):
+            known = self._known.get(job)
+            if known is None or known.fault_since is None or known.terminal is not None or now - met_at > _STANDS_FOR:
+                del self._faulty[job]
+                continue
+            before = found.get(job[0].name, StandingFaults(0, 0.0))
+            found[job[0].name] = StandingFaults(before.jobs + 1, max(before.age, now - known.fault_since))
+        return found
 
     def end(self, category: TaskCategory, meta: bytes, resource: Resource) -> Resource:
         """The job ended by this service's doing: whatever the platform says of it later, this is the answer, unless
@@ -107,6 +136,7 @@ class Shield:
         """Nothing is known of this job any more."""
         known = self._known.pop(_job(category, meta), None)
         if known is not None:
+            self._faulty.pop(_job(category, meta), None)
             self._size -= known.size
 
     def _end(self, known: _Known, resource: Resource, size: int) -> None:
@@ -126,8 +156,9 @@ class Shield:
 
     def _forget_what_is_too_much(self) -> None:
         while len(self._known) > _REMEMBERED or (self._size > _REMEMBERED_BYTES and len(self._known) > 1):
-            _, known = self._known.popitem(last=False)
+            job, known = self._known.popitem(last=False)
             self._size -= known.size
+            self._faulty.pop(job, None)
 
 
 def _job(category: TaskCategory, meta: bytes) -> _Job:

@@ -17,19 +17,20 @@ from anyio.abc import TaskGroup
 
 from connectors._engine.admission import Admission
 from connectors._engine.beside_the_loop import LARGE, beside_the_loop
+from connectors._engine.events import FactObserver, KeyOutcome, Outcome
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import AdmissionRefused, bug, status_of
 from connectors._engine.redaction import presentable, redacted
 from connectors._engine.requests import Caller, CreateRequest, StoredForms
-from connectors._engine.reservation import ANOTHER_REQUEST, Reservations
+from connectors._engine.reservation import KeyUsed, Reservations
 from connectors._engine.retry import retrying
 from connectors._engine.work import Work
 from connectors._registry import Registered
 from connectors._stores import Payload, Store, StoreUnavailable
 from connectors.connector import ResourceMeta
-from connectors.errors import Conflict, ConnectorError, InvalidRequest
+from connectors.errors import ConnectorError, InvalidRequest
 from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskTemplate
 
 __all__ = ["SyncCalls", "SyncJob", "key_of_meta", "sync_key"]
@@ -71,7 +72,9 @@ class SyncCalls:
         admission: Admission,
         forms: StoredForms,
         options: EngineOptions,
+        tell: FactObserver,
     ) -> None:
+        self._tell_of = tell
         self._reservations = reservations
         self._store = store
         self._invoker = invoker
@@ -86,14 +89,16 @@ class SyncCalls:
         return self.flights.start(work, "do", lambda flight: self._once(flight, work))
 
     async def _once(self, flight: Flight[Resource], work: Work) -> Resource:
-        await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
+        claim = await self._reservations.claim_or_wait(work, until=lambda: flight.wanted_until)
         try:
             stored = await self._result_of_this_run(work)
             if stored is not None:
                 flight.repeated = True
+                self._tell(work, "waited" if claim.waited else "repeated")
                 return stored
             async with self._reservations.holding(work):
                 done = await self._do(flight, work, self._options.create_timeout)
+                self._tell(work, "new", heard=flight.waiting > 0)
                 try:
                     await self._keep(work, done)
                 except StoreUnavailable as error:  # its callers wait: they get the answer, and a repeat is made anew
@@ -121,7 +126,7 @@ class SyncCalls:
         if flight is None:
             return None
         if flight.fingerprint != fingerprint:
-            raise Conflict(ANOTHER_REQUEST)
+            raise KeyUsed
         await flight.wait_begun(until=until)
         return _meta(key)
 
@@ -194,10 +199,12 @@ class SyncCalls:
     async def _run_job(self, flight: Flight[Resource], work: Work) -> Resource:
         claim = await self._reservations.claim(work)
         if not claim.mine:
+            self._tell(work, "waited")
             return Resource(Phase.RUNNING)  # another server is at work on it
         try:
             stored = await self._result_of_this_run(work)
             if stored is not None:
+                self._tell(work, "repeated")
                 return stored
             ttl = self._options.do_timeout + self._options.result_ttl
             await self._store.save(work.key, "request", work.request.stored_form(), ttl=ttl)
@@ -229,6 +236,7 @@ class SyncCalls:
         async with self._reservations.holding(work):
             try:
                 done = await self._do(flight, work, self._options.do_timeout)
+                self._tell(work, "new")
             except ConnectorError as error:
                 phase = Phase.RETRYABLE_FAILED if error.retryable else Phase.FAILED
                 done = self._failed(phase, presentable(f"{status_of(error)}: {error.message}"))
@@ -239,6 +247,11 @@ class SyncCalls:
                 await self._persist(lambda: self._keep(work, done))
             await self._persist(lambda: self._store.drop(work.key, "request"))
         return done.resource
+
+    def _tell(self, work: Work, outcome: Outcome, *, heard: bool = True) -> None:
+        execution = work.request.metadata.task_execution_id
+        key = work.key.rpartition("/")[2]
+        self._tell_of(KeyOutcome(work.task_type, outcome, key, heard=heard, execution=execution))
 
     def _failed(self, phase: Phase, text: str) -> _Done:
         resource = Resource(phase, text)
@@ -251,7 +264,7 @@ class SyncCalls:
             return None
         fingerprint, data = _opened(stored)
         if fingerprint and work.fingerprint and fingerprint != work.fingerprint:
-            raise Conflict(ANOTHER_REQUEST)
+            raise KeyUsed
         return await self._decoded(data)
 
     async def _decoded(self, data: bytes) -> Resource:

@@ -16,7 +16,8 @@ import importlib_metadata
 from connectors._registry import LoadFailure, Registered, Registry, describe, one_line
 from connectors._settings import address
 from connectors._stores import StoreUnfit, open_store
-from connectors._stores.watched import WatchedStore
+from connectors._stores.watched import StoreObserver, WatchedStore, unobserved
+from connectors._telemetry import Telemetry, tell
 from connectors.http import HttpClient
 from connectors.models import TaskCategory
 
@@ -52,20 +53,29 @@ def version() -> str:
     return str(importlib_metadata.version("connectors-service"))
 
 
-async def start_connectors(registry: Registry, http: HttpClient) -> Registry:
-    """Call every connector's ``start``, all at once; returns the registry without those that failed."""
-    started = await asyncio.gather(*(_start(item, http) for item in registry))
+async def start_connectors(
+    registry: Registry, http: HttpClient, telemetry: Callable[[Registered], Telemetry] | None = None
+) -> Registry:
+    """Call every connector's ``start``, all at once; returns the registry without those that failed.
+
+    :param telemetry: who is told what each of them does from then on.
+    """
+    started = await asyncio.gather(*(_start(item, http, telemetry) for item in registry))
     failed: dict[TaskCategory, LoadFailure] = {
         item.category: failure for item, failure in zip(registry, started, strict=True) if failure is not None
     }
     return registry.without(failed) if failed else registry
 
 
-async def _start(item: Registered, http: HttpClient) -> LoadFailure | None:
+async def _start(
+    item: Registered, http: HttpClient, telemetry: Callable[[Registered], Telemetry] | None
+) -> LoadFailure | None:
     def failure(reason: str, error: BaseException) -> LoadFailure:
         text = f"the connector of {item.category} did not start{reason}"
         return LoadFailure(item.plugin, item.distribution, text, "start", error)
 
+    if telemetry is not None:
+        tell(telemetry(item))
     try:
         async with asyncio.timeout(_START_TIMEOUT):
             await item.connector.start(http)
@@ -93,14 +103,15 @@ async def _close(item: Registered, within: float) -> None:
         log.exception("the connector of %s did not close", item.category)
 
 
-async def start_store(url: str) -> WatchedStore:
+async def start_store(url: str, observe: StoreObserver = unobserved) -> WatchedStore:
     """Open the idempotency store. One that is out of reach now is no error: it is looked for from here on.
 
+    :param observe: told of each call.
     :raises StartError: the URL names none, or the store cannot be used. The URL is not repeated: it may hold a
     password.
     """
     try:
-        store = WatchedStore(open_store(url))
+        store = WatchedStore(open_store(url), observe)
     except ValueError as error:
         raise StartError(f"--store: {error}") from error
     try:

@@ -49,6 +49,8 @@ class Claim:
     mine: bool
     looked_for: bool = False
     over: bool = False
+    waited: bool = False
+    """Whether another owner held the key first; a store leaves that to who asks it again and again."""
 
 
 class Store(ABC):

@@ -12,13 +12,13 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Literal, TypeVar
 
 from connectors._stores.record import Attention, Record
 from connectors._stores.store import Claim, Payload, Store, StoreUnavailable, StoreUnfit
 
-__all__ = ["WatchedStore"]
+__all__ = ["StoreFault", "StoreObserver", "WatchedStore", "unobserved"]
 
 log = logging.getLogger("connectors.stores")
 T = TypeVar("T")
@@ -26,7 +26,15 @@ _START_WITHIN = 30.0  # seconds: a start may migrate the schema
 _ANSWER_WITHIN = 5.0  # seconds for any other call
 _LOOK_EVERY = 1.0  # seconds while it is out of reach, a quarter more or less: not all servers look at once
 _GREET_EVERY = 5.0  # seconds without a call while it is in reach, likewise
+StoreFault = Literal["unavailable", "refused", "cancelled", "other"]
+"""``unavailable``: it did not answer, or cannot be used. ``refused``: it was not asked, being known to be out of reach.
+``cancelled``: whoever asked gave up. ``other``: a bug."""
+StoreObserver = Callable[[str, float | None, StoreFault | None], None]
 _PROBE = "probe"  # the key of the payload that a look writes; no other key looks like it
+
+
+def unobserved(operation: str, seconds: float | None, fault: StoreFault | None) -> None:
+    """Takes no note."""
 
 
 class WatchedStore(Store):
@@ -34,8 +42,12 @@ class WatchedStore(Store):
     raised OSError or TimeoutError, or has become unfit while it was in use.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, observe: StoreObserver = unobserved) -> None:
+        """:param observe: told of each call: the method's name, its seconds (None: the store was not asked), and what
+        went wrong, if anything.
+        """
         self._store = store
+        self._observe = observe
         self._is_started = False
         self._keeper: asyncio.Task[None] | None = None
         self._next_try = 0.0
@@ -84,22 +96,31 @@ class WatchedStore(Store):
 
     # --- in and out of reach
 
-    async def _watch(self, call: Coroutine[Any, Any, T]) -> T:
-        seen, is_try = self._changes, self.down_since is not None
+    async def _watch(self, operation: str, call: Coroutine[Any, Any, T]) -> T:
+        started, seen, is_try = _now(), self._changes, self.down_since is not None
         if is_try:
-            now = _now()
-            if not self._is_started or now < self._next_try:
+            if not self._is_started or started < self._next_try:
                 call.close()
+                self._observe(operation, None, "refused")
                 raise StoreUnavailable(f"the idempotency store is out of reach: {self.fault}")
-            self._next_try = now + _LOOK_EVERY
+            self._next_try = started + _LOOK_EVERY
+        fault: StoreFault | None = "other"
         try:
             answer = await _answer(call, _ANSWER_WITHIN)
+            fault = None
         except StoreUnfit as error:
+            fault = "unavailable"
             self._fail(error, seen)
             raise StoreUnavailable(error.message) from error
         except StoreUnavailable as error:
+            fault = "unavailable"
             self._fail(error, seen)
             raise
+        except asyncio.CancelledError:
+            fault = "cancelled"
+            raise
+        finally:
+            self._observe(operation, _now() - started, fault)
         self._answered_at = _now()
         if is_try and self._changes == seen:
             self._find()
@@ -179,85 +200,87 @@ class WatchedStore(Store):
     # --- the calls
 
     async def reserve(self, key: str, **asked: Any) -> Claim:
-        return await self._watch(self._store.reserve(key, **asked))
+        return await self._watch("reserve", self._store.reserve(key, **asked))
 
     async def renew(self, key: str, *, owner: str, lease: float) -> bool:
-        return await self._watch(self._store.renew(key, owner=owner, lease=lease))
+        return await self._watch("renew", self._store.renew(key, owner=owner, lease=lease))
 
     async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "", adopts: str = "") -> bool:
         return await self._watch(
-            self._store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts)
+            "complete", self._store.complete(key, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts)
         )
 
     async def mark_unknown(self, key: str, *, owner: str) -> bool:
-        return await self._watch(self._store.mark_unknown(key, owner=owner))
+        return await self._watch("mark_unknown", self._store.mark_unknown(key, owner=owner))
 
     async def mark_taken(self, key: str, *, owner: str) -> bool:
-        return await self._watch(self._store.mark_taken(key, owner=owner))
+        return await self._watch("mark_taken", self._store.mark_taken(key, owner=owner))
 
     async def release(self, key: str, *, owner: str) -> bool:
-        return await self._watch(self._store.release(key, owner=owner))
+        return await self._watch("release", self._store.release(key, owner=owner))
 
     async def advance(self, run: str, generation: int) -> None:
-        await self._watch(self._store.advance(run, generation))
+        await self._watch("advance", self._store.advance(run, generation))
 
     async def remember(self, record: Record) -> Record:
-        return await self._watch(self._store.remember(record))
+        return await self._watch("remember", self._store.remember(record))
 
     async def note(
         self, key: str, *, delivered: bool | None = None, polled: bool = False, terminal: str = ""
     ) -> Record | None:
-        return await self._watch(self._store.note(key, delivered=delivered, polled=polled, terminal=terminal))
+        return await self._watch("note", self._store.note(key, delivered=delivered, polled=polled, terminal=terminal))
 
     async def want_deletion(
         self, key: str, *, reason: str, job: Record | None = None, still: Attention | None = None
     ) -> Record | None:
-        return await self._watch(self._store.want_deletion(key, reason=reason, job=job, still=still))
+        return await self._watch("want_deletion", self._store.want_deletion(key, reason=reason, job=job, still=still))
 
     async def claim_deletion(self, key: str, *, hold: float) -> Record | None:
-        return await self._watch(self._store.claim_deletion(key, hold=hold))
+        return await self._watch("claim_deletion", self._store.claim_deletion(key, hold=hold))
 
     async def note_deleted(self, key: str) -> None:
-        await self._watch(self._store.note_deleted(key))
+        await self._watch("note_deleted", self._store.note_deleted(key))
 
     async def set_aside(self, key: str, *, reason: str, adopted_by: str = "", still: Attention | None = None) -> bool:
-        return await self._watch(self._store.set_aside(key, reason=reason, adopted_by=adopted_by, still=still))
+        return await self._watch(
+            "set_aside", self._store.set_aside(key, reason=reason, adopted_by=adopted_by, still=still)
+        )
 
     async def forget(self, key: str) -> bool:
-        return await self._watch(self._store.forget(key))
+        return await self._watch("forget", self._store.forget(key))
 
     async def now(self) -> float:
-        return await self._watch(self._store.now())
+        return await self._watch("now", self._store.now())
 
     async def find(self, key: str) -> Record | None:
-        return await self._watch(self._store.find(key))
+        return await self._watch("find", self._store.find(key))
 
     async def find_job(self, job: str) -> Record | None:
-        return await self._watch(self._store.find_job(job))
+        return await self._watch("find_job", self._store.find_job(job))
 
     async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:
-        return await self._watch(self._store.waiting(attention, older_than=older_than, limit=limit))
+        return await self._watch("waiting", self._store.waiting(attention, older_than=older_than, limit=limit))
 
     async def records(self) -> AsyncIterator[Record]:
         found = aiter(self._store.records())
         try:
-            while (record := await self._watch(_next(found))) is not None:
+            while (record := await self._watch("records", _next(found))) is not None:
                 yield record
         finally:
             if isinstance(found, AsyncGenerator):
                 await found.aclose()
 
     async def save(self, key: str, kind: Payload, data: bytes, *, ttl: float) -> None:
-        await self._watch(self._store.save(key, kind, data, ttl=ttl))
+        await self._watch("save", self._store.save(key, kind, data, ttl=ttl))
 
     async def drop(self, key: str, kind: Payload) -> None:
-        await self._watch(self._store.drop(key, kind))
+        await self._watch("drop", self._store.drop(key, kind))
 
     async def load(self, key: str, kind: Payload) -> bytes | None:
-        return await self._watch(self._store.load(key, kind))
+        return await self._watch("load", self._store.load(key, kind))
 
     async def expire(self, *, older_than: float, limit: int = 1_000) -> int:
-        return await self._watch(self._store.expire(older_than=older_than, limit=limit))
+        return await self._watch("expire", self._store.expire(older_than=older_than, limit=limit))
 
 
 async def _answer(call: Awaitable[T], within: float) -> T:

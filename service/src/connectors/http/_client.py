@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from connectors.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from connectors.http._egress import Egress
+from connectors.http._watching import watched
 
 if TYPE_CHECKING:
     import aiohttp
@@ -116,31 +117,34 @@ class HttpClient:
             check_literal(target.raw_host or "", self._admits)
         proxy = self._egress.proxy_for(str(target))
         session = self._session(proxied=proxy is not None)
-        try:
-            async with (
-                asyncio.timeout(timeout),
-                session.request(
-                    method,
-                    target,
-                    params=params,
-                    headers=headers,
-                    json=json,
-                    data=body,
-                    allow_redirects=False,
-                    proxy=proxy,
-                    timeout=aiohttp.ClientTimeout(),
-                ) as answer,
-            ):
-                return HttpResponse(answer.status, answer.headers, await self._read(answer))
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"no answer from {_host(url)} within {timeout:.3g} s") from error
-        except aiohttp.InvalidURL as error:
-            raise InvalidRequest(f"{url[:200]!r} is not a URL") from error
-        except aiohttp.ClientHttpProxyError as error:
-            # not chained: its text has the proxy's URL, password and all
-            raise Unavailable(f"the proxy does not lead to {_host(url)}: it answered HTTP {error.status}") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{_host(url)} could not be reached, or broke off: {type(error).__name__}") from error
+        with watched(method, target.scheme, target.host or "", target.port) as watch:
+            try:
+                async with (
+                    asyncio.timeout(timeout),
+                    session.request(
+                        method,
+                        target,
+                        params=params,
+                        headers=watch.headers(headers),
+                        json=json,
+                        data=body,
+                        allow_redirects=False,
+                        proxy=proxy,
+                        timeout=aiohttp.ClientTimeout(),
+                    ) as answer,
+                ):
+                    whole = await self._read(answer)
+                    watch.status = answer.status
+                    return HttpResponse(answer.status, answer.headers, whole)
+            except TimeoutError as error:
+                raise DeadlineExceeded(f"no answer from {_host(url)} within {timeout:.3g} s") from error
+            except aiohttp.InvalidURL as error:
+                raise InvalidRequest(f"{url[:200]!r} is not a URL") from error
+            except aiohttp.ClientHttpProxyError as error:
+                # not chained: its text has the proxy's URL, password and all
+                raise Unavailable(f"the proxy does not lead to {_host(url)}: it answered HTTP {error.status}") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise Unavailable(f"{_host(url)} could not be reached, or broke off: {type(error).__name__}") from error
 
     def _session(self, *, proxied: bool) -> aiohttp.ClientSession:
         proxied = proxied and self._admits is not None  # else one pool serves both
