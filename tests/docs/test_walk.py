@@ -111,6 +111,10 @@ def test_lines_of_a_file_that_is_there_are_found_in_it(tmp_path: Path) -> None:
     walked(tmp_path, fence("a = 1\nb = 2\nc = 3\nd = 4", 'toml title="x.toml"'), shown)
 
 
+def test_an_ellipsis_is_as_wide_as_what_it_stands_for() -> None:
+    assert is_as_shown("a longer key  FATE\n…             done\n", "a longer key  FATE\nb  done\n")
+
+
 @pytest.mark.parametrize("shown", ["a …\nb", "…", "a 1\n…\nb", "…\nb", "a 1\n…", "… 1\nb"])
 def test_an_ellipsis_stands_for_what_is_not_shown(shown: str) -> None:
     assert is_as_shown(f"{shown}\n", "a 1\nb\n")

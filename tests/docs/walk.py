@@ -198,7 +198,8 @@ def is_as_shown(shown: str, printed: str) -> bool:
         if line.strip() == "…":
             pattern += r"(?:.*\n)*?"
         else:
-            pattern += ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[ \t]*\n"
+            parts = re.split(r"(?: {2,})?…(?: {2,})?", line.rstrip())  # a column's width is that of what is not shown
+            pattern += ".*".join(map(re.escape, parts)) + r"[ \t]*\n"
     return re.fullmatch(pattern, printed.strip("\n") + "\n") is not None
 
 
