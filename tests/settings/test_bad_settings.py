@@ -122,6 +122,18 @@ def test_a_bad_line_of_the_file_is_named(text: str, line: str) -> None:
     assert problems(config="c.toml") == (line,)
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ({"tls_certificate": "a.pem"}, "--tls-certificate and --tls-key need each other"),
+        ({"tls_key": "a.key"}, "--tls-certificate and --tls-key need each other"),
+        ({"tls_client_ca": "a.pem"}, "--tls-client-ca needs --tls-certificate and --tls-key"),
+    ],
+)
+def test_settings_of_tls_that_lack_each_other_are_refused_by_their_flags(flags: dict[str, str], line: str) -> None:
+    assert problems(**flags) == (line,)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_same_port_twice_on_one_host_is_refused_with_both_flags(host: str) -> None:
     shown = f"[{host}]" if ":" in host else host

@@ -276,7 +276,7 @@ async def test_tls_is_spoken_where_a_context_is_given(handlers: Handlers, certif
     credentials = grpc.ssl_channel_credentials(found.read_bytes())
     options = [("grpc.ssl_target_name_override", "localhost")]
     async with (
-        serving({"/test.Echo/Unary": unary(handlers.echo)}, tls=context) as served,
+        serving({"/test.Echo/Unary": unary(handlers.echo)}, tls=lambda: context) as served,
         grpc.aio.secure_channel(served.target, credentials, options=options) as channel,
     ):
         assert await unary_unary(channel, "/test.Echo/Unary")(b"x" * 100_000) == b"x" * 100_000

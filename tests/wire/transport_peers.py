@@ -62,6 +62,10 @@ class Served:
         return len(self.server._sessions)
 
     @property
+    def handshakes(self) -> int:
+        return self.server._handshakes
+
+    @property
     def in_flight(self) -> int:
         return len(self.server._in_flight)
 
@@ -72,7 +76,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(
-    routes: Mapping[str, Route], limits: Limits | None = None, tls: ssl.SSLContext | None = None
+    routes: Mapping[str, Route], limits: Limits | None = None, tls: Callable[[], ssl.SSLContext] | None = None
 ) -> AsyncIterator[Served]:
     """A server, closed in the end; fails when an error got as far as the event loop."""
     faults: list[dict[str, object]] = []
@@ -92,7 +96,7 @@ async def serving(
         on_rejected=lambda method, status, reason: rejected.append((method, status, reason)),
         on_unhandled=on_unhandled,
     )
-    host, port = await server.start("127.0.0.1", 0, ssl=tls)
+    host, port = await server.start("127.0.0.1", 0, tls=tls)
     try:
         yield Served(server, host, port, rejected, unhandled)
     finally:

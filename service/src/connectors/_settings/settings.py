@@ -123,6 +123,19 @@ class Settings(BaseSettings):
         25.0, "Listening", "Seconds that calls in flight, and creates, have to end in after SIGTERM or SIGINT."
     )
 
+    tls_certificate: Path | None = _setting(
+        None,
+        "TLS",
+        "A file with the gRPC port's certificate and those that lead to its authority (PEM). With it and --tls-key the "
+        "port speaks TLS alone; the metrics port always speaks plain HTTP. Files that change are read again.",
+    )
+    tls_key: Path | None = _setting(None, "TLS", "A file with the certificate's private key (PEM, not encrypted).")
+    tls_client_ca: Path | None = _setting(
+        None,
+        "TLS",
+        "A file of certificate authorities (PEM): callers then need a certificate of one of them; Flyte's have none.",
+    )
+
     store: str = _setting(
         "sqlite://",
         "Store",
@@ -285,6 +298,10 @@ class Settings(BaseSettings):
         for shorter in ("unpolled_after", "orphan_after", "rerun_after"):
             if self.store_retention <= getattr(self, shorter):
                 raise ValueError(f"{flag_of('store_retention')} must be longer than {flag_of(shorter)}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError(f"{flag_of('tls_certificate')} and {flag_of('tls_key')} need each other")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError(f"{flag_of('tls_client_ca')} needs {flag_of('tls_certificate')} and {flag_of('tls_key')}")
         if self.port and self.port == self.metrics_port and self.metrics_host in (None, self.host):
             flags = f"{flag_of('port')} and {flag_of('metrics_port')}"
             raise ValueError(f"cannot listen on {address(self.host, self.port)} twice: {flags} name the same port")

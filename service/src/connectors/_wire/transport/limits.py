@@ -7,6 +7,13 @@ from dataclasses import dataclass, fields
 MESSAGE_OVERHEAD_BYTES = 64
 """Counted for each message beside its bytes: what Python needs to hold it, which is most of a message of one byte."""
 
+BACKLOG = 1024
+"""Connections that the kernel may hold while the loop is busy; callers that dial anew for each call come in bursts."""
+
+LINGER_S = 1.0
+"""How long a client may take to close a connection that is over. A socket closed while its peer still sends is reset,
+and a reset can destroy the last answers on their way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -20,6 +27,8 @@ class Limits:
     """A request's headers in bytes, counted as RFC 9113 section 6.5.2 does: 32 bytes added for each."""
     max_connections: int = 10_000
     """Connections open at once."""
+    handshake_timeout: float = 10.0
+    """Seconds that a client has for its TLS handshake."""
     receive_timeout: float = 60.0
     """Seconds from a call's headers in which its request has to arrive, whatever the caller's own deadline. A handler
     that no longer waits for a message has its request; a stream that is endless on both sides has no such bound."""

@@ -28,6 +28,8 @@ class Reason(enum.StrEnum):
     SHUTDOWN = "shutdown"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     PROTOCOL_ERROR = "protocol_error"
+    TLS_HANDSHAKE = "tls_handshake"
+    SLOW_HANDSHAKE = "slow_handshake"
 
 
 class Refusal(StatusError):

@@ -18,6 +18,8 @@ from hyperframe.frame import GoAwayFrame
 
 from connectors._wire.status import Status
 from connectors._wire.transport.dispatch import Dispatcher, Service
+from connectors._wire.transport.limits import LINGER_S
+from connectors._wire.transport.peer import address_of
 from connectors._wire.transport.refusal import Reason
 
 STREAM_WINDOW_BYTES = 4 * 1024 * 1024
@@ -27,10 +29,6 @@ CONNECTION_WINDOW_BYTES = 4 * STREAM_WINDOW_BYTES
 PING_BOUND_S = 1.0
 """How long a client may take to confirm that it has seen the first GOAWAY."""
 
-LINGER_S = 1.0
-"""How long a client may take to close a connection that is over. A socket closed while its peer still sends is reset,
-and a reset can destroy the last answers on their way."""
-
 _HTTP2_DEFAULT_WINDOW_BYTES = 65_535
 # Headers over the advertised limit fail their own call. Only a list this many times larger is taken for an attack,
 # which ends the connection: the decoder stops in the middle and cannot be used again.
@@ -38,6 +36,8 @@ _HEADER_LIST_HARD_FACTOR = 4
 _FRAME_HEADER_BYTES = 9
 _LAST_STREAM_ID = 2**31 - 1
 _DRAIN_PING = b"draining"
+_TLS_RECORD = b"\x16\x03"
+"""How the first message of TLS begins."""
 
 _GRPCLIB_CONFIG = Configuration().__for_server__()
 # Requests are checked where a fault fails one call; h2's own checks would end the connection and every call on it.
@@ -118,7 +118,7 @@ class Session(H2Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
         self.connection = Connection(self._h2, self._transport, config=self.config)
-        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, _address(transport))
+        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, address_of(transport))
         self.processor = _Events(self.dispatcher, self.connection, self)
         self._admitted = self._owner.opened(self)
         if not self._admitted:
@@ -141,7 +141,10 @@ class Session(H2Protocol):
             if len(self._h2.incoming_buffer._data) > self._h2.max_inbound_frame_size + _FRAME_HEADER_BYTES:
                 raise FrameTooLargeError("a frame is over the size allowed")
         except ProtocolError as error:
-            _logger.debug("protocol error from %s: %s", _address(self._transport), error)
+            said: object = error
+            if data.startswith(_TLS_RECORD) and not self._h2.streams:
+                said = f"{error} It seems to speak TLS, and this port does not"
+            _logger.debug("protocol error from %s: %s", address_of(self._transport), said)
             self._service.on_rejected("", Status.INTERNAL, Reason.PROTOCOL_ERROR)
             # For most errors h2 has prepared the GOAWAY already.
             if self._h2.state_machine.state is not ConnectionState.CLOSED:
@@ -221,11 +224,3 @@ class Session(H2Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._linger_timer = asyncio.get_running_loop().call_later(LINGER_S, self.close)
-
-
-def _address(transport: asyncio.BaseTransport) -> str:
-    peer = transport.get_extra_info("peername")
-    if not isinstance(peer, tuple) or len(peer) < 2:
-        return "unknown"
-    host, port = peer[0], peer[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
