@@ -13,6 +13,9 @@ from functools import partial
 from http import HTTPStatus
 
 from connectors._engine.engine import Engine
+from connectors._engine.invocation import task_name
+from connectors._engine.telemetry import ConnectorTelemetry
+from connectors._observability.event_loop import LoopProbe
 from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, text
 from connectors._observability.logs import UnknownStateLog, log_call, log_registry
 from connectors._observability.metrics import Metrics
@@ -61,6 +64,7 @@ class Server:
         self._settings = settings
         self._registry = registry
         self._metrics = Metrics(version=version())
+        self._facts = (self._metrics.fact,)
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
@@ -88,7 +92,7 @@ class Server:
             host_flag="--metrics-host" if settings.metrics_host else "--host",
             port_flag="--metrics-port",
         )
-        self._store = await start_store(settings.store)
+        self._store = await start_store(settings.store, self._metrics.store)
         stack.push_async_callback(self._store.aclose)
         in_use = store_in_use(settings.store)
         log.info("idempotency records are in %s", in_use, extra={"fields": {"event": "store", "store": in_use}})
@@ -106,20 +110,22 @@ class Server:
                 options=settings.engine_options(),
                 observers=(self._metrics.observe, log_call, UnknownStateLog()),
                 meters=(self._metrics.used,),
+                facts=self._facts,
                 secret_sources=outside.secret_sources(settings),
                 plugin_secrets=settings.plugin_secrets(),
             )
         )
-        self._metrics.show_in_flight(lambda: self._engine.in_flight)
+        self._metrics.show_engine(self._engine)
+        self._watch_loop(registry)
         grpc_at = await self._start_grpc()
-        self._state = "ready"
+        self._set_state("ready")
         return Addresses(grpc_at, metrics_at)
 
     async def drain(self, grace: float) -> None:
         """Take no new calls; let those in flight, and the creates behind them, end within ``grace`` seconds."""
         give_up = asyncio.get_running_loop().time() + grace
         self._close_by = give_up + CLOSE_WITHIN
-        self._state = "draining"
+        self._set_state("draining")
         self._health.set_serving(False)
         cut_off = await self._grpc.drain(grace)
         if cut_off:
@@ -132,14 +138,15 @@ class Server:
 
     async def aclose(self) -> None:
         """End everything that was started, whatever came of it."""
-        self._state = "closing"
+        self._set_state("closing")
         await self._stack.aclose()
 
     async def _start_connectors(self, http: HttpClient) -> Registry:
         _refuse(self._settings, self._registry.failures)
-        registry = await start_connectors(self._registry, http)
+        registry = await start_connectors(self._registry, http, lambda item: ConnectorTelemetry(item, self._facts))
         self._stack.push_async_callback(self._close_connectors, registry)
         self._metrics.plugin_failures(registry.failures)
+        self._metrics.connectors(registry)
         log_registry(registry)
         for line in [*mistakes(self._settings, registry), *outside.doubts(self._settings)]:
             log.warning("%s", line)
@@ -147,6 +154,24 @@ class Server:
         if not len(registry):
             log.warning("%s", nothing_served(self._settings, registry))
         return registry
+
+    def _watch_loop(self, registry: Registry) -> None:
+        probe = LoopProbe(
+            lagged=self._metrics.lagged,
+            blocked=self._metrics.blocked,
+            task_types={
+                task_name(operation, item.category.name): item.category.name
+                for item in registry
+                for operation in ("create", "do", "get", "delete", "get_logs", "get_metrics")
+            },
+            in_flight=lambda: [task_type for (task_type, _), calls in self._engine.in_flight.items() if calls],
+        )
+        self._stack.callback(probe.stop)
+        probe.start()
+
+    def _set_state(self, state: str) -> None:
+        self._state = state
+        self._metrics.ready(state == "ready")
 
     async def _close_connectors(self, registry: Registry) -> None:
         left = self._close_by - asyncio.get_running_loop().time() - _REST
