@@ -69,12 +69,21 @@ chaos: $(STAMP) ## the chaos tests at ten times their size, then the reference s
 	@$(BIN)/python -m benchmarks.reference
 
 .PHONY: check
-check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code
+check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code, the guide's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	@$(MAKE) proto-check
+	$(BIN)/python docs/generate_settings.py --check
+
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+.PHONY: docs
+docs: $(STAMP) ## the guide, in site/, with its tables of settings made anew
+	$(BIN)/python docs/generate_settings.py
+	$(MKDOCS) --quiet
+	@echo "make docs: it is in site/; $(BIN)/python -m http.server --directory site serves it"
 
 .PHONY: proto
 proto: $(STAMP) ## generate the code from proto/
@@ -104,5 +113,5 @@ wheels: $(STAMP) ## wheel and source archive of every package, in dist/
 
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) dist build .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build site .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
