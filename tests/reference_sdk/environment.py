@@ -36,7 +36,7 @@ FLYTE_SDK = Recipe(
     requirements=tuple((_HERE / "requirements-flyte2.txt").read_text("utf-8").split()),
     command=_unused,
 )
-"""Flyte 2's SDK, with its BigQuery plugin."""
+"""Flyte 2's SDK, with its BigQuery and Databricks plugins; without Spark."""
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ and what is asked of the plugins here does not need them.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.machinery
 import json
 import sys
 from base64 import b64decode, b64encode
@@ -18,32 +16,12 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-_STAND_INS = ("pyspark", "snowflake")
+sys.path.append(str(Path(__file__).parents[2]))  # it is also run as a file
+from tests.reference_sdk.stand_ins import stand_in_for
 
-
-class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Packages that have every name: in small letters another one, otherwise a class that does nothing."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname.partition(".")[0] not in _STAND_INS:
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def exec_module(self, module: ModuleType) -> None:
-        def find(name: str) -> Any:
-            if name.startswith("__"):
-                raise AttributeError(name)
-            return importlib.import_module(f"{module.__name__}.{name}") if name.islower() else type(name, (), {})
-
-        module.__getattr__ = find  # type: ignore[method-assign]  # PEP 562
-
-
-sys.meta_path.append(_StandIns())  # behind the real ones, should they be installed
+stand_in_for("pyspark", "snowflake")
 
 # Imported by name: the stand-ins come first, and the project's environment has none of these.
 flytekit = importlib.import_module("flytekit")

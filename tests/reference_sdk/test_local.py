@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectors import HttpClient
-from demo.emulators import EmulatorUnavailable, environment_of
 from demo.server_process import running_server
 from plugins.bigquery.tests.test_on_emulators import SLOW
 from tests.emulators.fixtures import llmock_url, local_bigquery_url
 from tests.local.terminal import CTRL_C, on_terminal
 from tests.reference_sdk.environment import FLYTE_SDK, FLYTEKIT
+from tests.reference_sdk.programs import BEHIND, Program
 
 __all__ = ["llmock_url", "local_bigquery_url"]
 SDKS = {"flytekit": (FLYTEKIT, "inside_local.py"), "flyte": (FLYTE_SDK, "inside_local_flyte2.py")}
 Run = Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class Inside:
-    """A program, and the Python of the SDK's environment."""
-
-    python: str
-    program: Path
-
-
-def inside(sdk: str) -> Inside:
-    recipe, program = SDKS[sdk]
-    try:
-        return Inside(str(environment_of(recipe) / "bin" / "python"), Path(__file__).with_name(program))
-    except EmulatorUnavailable as reason:
-        pytest.skip(str(reason))
+def inside(sdk: str) -> Program:
+    return Program.of(*SDKS[sdk])
 
 
 @pytest.fixture(scope="module")
 def variables(local_bigquery_url: str, llmock_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {
-        "BEHIND": json.dumps([each for each in sys.path if each]),
+        "BEHIND": BEHIND,
         "BIGQUERY_EMULATOR_HOST": local_bigquery_url,
         "OPENAI_BASE_URL": f"{llmock_url}/v1",
         "FLYTE_OPENAI_API_KEY": "sk-an-invented-key",
@@ -64,38 +47,41 @@ def server(variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def run(variables: dict[str, str], tmp_path: Path) -> Run:
     def started(sdk: str, what: str, address: str = "") -> Any:
-        there = inside(sdk)
-        done = subprocess.run(
-            [there.python, there.program, what, address],
-            env={"PATH": os.environ["PATH"], **variables},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
-        lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-        assert lines, done.stderr
-        return json.loads(lines[0].removeprefix("RESULT "))
+        return inside(sdk).result(what, address, variables=variables, folder=tmp_path)
 
     return started
+
+
+async def rows(url: str, table: str) -> Any:
+    """What is in a table of the emulator's."""
+    project, name = table.removeprefix("bq://").split(":")
+    address = "{}/bigquery/v2/projects/{}/datasets/{}/tables/{}/data".format(url, project, *name.split("."))
+    async with HttpClient() as http:
+        return (await http.request("GET", address)).json()["rows"]
 
 
 both = pytest.mark.parametrize("sdk", SDKS)
 
 
-def test_a_flytekit_workflow_runs_its_tasks_in_process_and_through_a_server_alike(run: Run, server: str) -> None:
+@pytest.mark.anyio
+async def test_a_flytekit_workflow_has_equal_outputs_in_process_and_through_a_server(
+    run: Run, server: str, local_bigquery_url: str
+) -> None:
     here, there = run("flytekit", "workflow"), run("flytekit", "workflow", server)
+    assert here["table"] != there["table"]
     for outputs in (here, there):
-        assert outputs["table"].startswith("bq://example-project:")
+        assert await rows(local_bigquery_url, outputs["table"]) == [{"f": [{"v": "7"}, {"v": "a"}]}]
     assert here["answer"] == there["answer"] != ""
 
 
-def test_a_flyte_task_runs_alone_under_a_parent_and_awaited_in_process_and_through_a_server(
-    run: Run, server: str
+@pytest.mark.anyio
+async def test_a_flyte_task_has_equal_outputs_alone_under_a_parent_and_awaited_in_process_and_through_a_server(
+    run: Run, server: str, local_bigquery_url: str
 ) -> None:
-    for tables in (run("flyte", "success"), run("flyte", "success", server)):
-        assert [each.partition(".")[0] for each in tables] == ["bq://example-project:_results"] * 3
+    tables = [*run("flyte", "success"), *run("flyte", "success", server)]
+    assert len(set(tables)) == 6
+    for table in tables:
+        assert await rows(local_bigquery_url, table) == [{"f": [{"v": "7"}, {"v": "a"}]}]
 
 
 @both
@@ -113,7 +99,7 @@ def test_an_input_of_another_type_is_flytekit_s_own_error(run: Run) -> None:
 @pytest.mark.anyio
 async def test_ctrl_c_stops_the_query(variables: dict[str, str], local_bigquery_url: str, sdk: str, by: str) -> None:
     there = inside(sdk)
-    program = f"import sys; sys.argv = ['', {by + SLOW!r}, '']; exec(open({str(there.program)!r}).read())"
+    program = f"import sys; sys.argv = ['', {by + SLOW!r}, '']; exec(open({str(there.path)!r}).read())"
     async with HttpClient() as http, on_terminal(program, variables=variables, python=there.python) as terminal:
         await terminal.shows("RUNNING")
         terminal.type(CTRL_C)

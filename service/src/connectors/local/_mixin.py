@@ -25,14 +25,19 @@ class AsyncConnectorExecutorMixin:
 
     :class:`connectors.local.ConnectorTask` has it. So may a task class of flytekit's or flyte's, in whose bases it
     comes first: ``class LocalQuery(AsyncConnectorExecutorMixin, BigQueryTask)``. The task is serialised by their own
-    code, and where they run it locally, they run it with this mixin.
+    code, and where they run it locally, they run it with this mixin. A function task needs ``local_run`` with an
+    ``output_prefix`` that its platform reaches too; its function is called in its job, whose image holds the code, and
+    this package with it.
     """
 
     local_run: RunOptions = RunOptions()
     """How its runs go: of the class, or of the task."""
 
     def connector_task(self) -> TaskTemplate:
-        """The task as the backend would send it."""
+        """The task as the backend would send it.
+
+        :raises NotImplementedError: the class does not define it, and derives from no SDK's task class, which would.
+        """
         sdk = sdk_of(self)
         if sdk is None:
             raise NotImplementedError(
@@ -71,11 +76,24 @@ class AsyncConnectorExecutorMixin:
     def execute(self, /, **inputs: Any) -> Any:
         """What the SDKs call to run a task of theirs locally: it returns what they expect, flytekit's literal map or an
         awaitable of flyte's values. Otherwise it blocks, and returns what :meth:`run` does.
+
+        Where they run a function task in its job, this is that task's own ``execute``, which calls the function.
         """
         sdk = sdk_of(self)
         if sdk is None:
             return in_thread(lambda: self.run(**inputs))
+        if sdk.is_in_its_job(self):
+            return super().execute(**inputs)  # type: ignore[misc] # of the SDK's class, which comes next
         return sdk.executed(self, lambda: self._succeeded(inputs))
+
+    def pre_execute(self, user_params: Any) -> Any:
+        """What flytekit calls before :meth:`execute`: a function task may start here what its function needs, such as
+        a Spark session. It is needed in the job alone.
+        """
+        sdk = sdk_of(self)
+        if sdk is not None and sdk.is_in_its_job(self):
+            return super().pre_execute(user_params)  # type: ignore[misc] # as above
+        return user_params
 
     async def _succeeded(self, inputs: Mapping[str, Any]) -> Outcome:
         outcome = await self.outcome(**inputs)

@@ -34,7 +34,10 @@ def rendered(
     def under(name: str) -> Callable[[str], str]:
         def place(placeholder: str) -> str:
             if prefix is None:
-                raise InvalidRequest(f"the container's {placeholder} needs an output prefix, and this run has none")
+                raise InvalidRequest(
+                    f"the container's {placeholder} needs an output prefix, and this run has none: set one that the "
+                    "platform reaches too, by RunOptions(output_prefix=…) or --output-prefix"
+                )
             return prefix.path(name) if name else prefix.url
 
         return place

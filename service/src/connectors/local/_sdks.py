@@ -8,6 +8,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from connectors.local._outcome import Outcome
@@ -19,6 +20,10 @@ __all__ = ["Sdk", "sdk_of"]
 
 class Sdk(ABC):
     """What is to be known of an SDK."""
+
+    @abstractmethod
+    def is_in_its_job(self, task: Any) -> bool:
+        """Whether this process is the job of a function task, where its function is to be called."""
 
     @abstractmethod
     def template(self, task: Any) -> TaskTemplate:
@@ -41,6 +46,12 @@ def sdk_of(task: object) -> Sdk | None:
 
 class _Flytekit(Sdk):
     """Flyte 1's."""
+
+    def is_in_its_job(self, task: Any) -> bool:
+        of_functions = importlib.import_module("flytekit.core.python_function_task").PythonFunctionTask
+        state = _flytekit_context().execution_state
+        is_here = state is None or state.mode is None or state.is_local_execution()
+        return isinstance(task, of_functions) and not is_here
 
     def template(self, task: Any) -> TaskTemplate:
         from connectors._messages.local_values import read_template_file  # noqa: PLC0415 - see the package's docstring
@@ -81,15 +92,23 @@ def _flytekit_context() -> Any:
 class _Flyte(Sdk):
     """Flyte 2's."""
 
+    def is_in_its_job(self, task: Any) -> bool:
+        of_functions = importlib.import_module("flyte._task").AsyncFunctionTaskTemplate
+        context = importlib.import_module("flyte._context").internal_ctx().data.task_context
+        return isinstance(task, of_functions) and context is not None and bool(context.is_in_cluster())
+
     def template(self, task: Any) -> TaskTemplate:
         from connectors._messages.local_values import read_template_file_v2  # noqa: PLC0415 - as above
 
         context = importlib.import_module("flyte._context").internal_ctx().data.task_context
+        initialised = importlib.import_module("flyte._initialize")._get_init_config()
         serialising = importlib.import_module("flyte.models").SerializationContext(
             version=context.version if context else "local",
             project=context.action.project if context else None,
             domain=context.action.domain if context else None,
             org=context.action.org if context else None,
+            # where a function task's module is found from; its code is what its image holds
+            root_dir=initialised.root_dir if initialised else Path.cwd(),
         )
         serde = importlib.import_module("flyte._internal.runtime.task_serde")
         data: bytes = serde.get_proto_task(task, serialising, context).SerializeToString()
