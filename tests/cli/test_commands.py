@@ -38,21 +38,32 @@ def rows(output: str) -> list[list[str]]:
 def test_help_names_the_commands(run: Run) -> None:
     result = run("--help")
     assert result.returncode == 0
-    assert all(f" {name} " in result.stdout for name in ("serve", "list", "check", "jobs", "new"))
+    in_order = ("serve", "list", "check", "run", "create", "get", "delete", "logs", "new", "jobs")
+    places = [result.stdout.index(f"│ {name} ") for name in in_order]
+    assert places == sorted(places)
 
 
 def test_version_is_that_of_the_distribution(run: Run) -> None:
     assert run("--version").stdout == f"connectors {importlib_metadata.version('connectors-service')}\n"
 
 
-def test_help_loads_no_server_and_no_plugin(run: Run, plugins: Path) -> None:
+def prints_what_it_loads(plugins: Path, *names: str) -> None:
+    """Have each process print, as its last line, which of these modules it loaded."""
     (plugins / "sitecustomize.py").write_text(
-        "import atexit, sys\n"
-        "heavy = {'grpclib', 'aiohttp', 'prometheus_client', 'uvloop', 'connectors._wire', 'connectors_bigquery'}\n"
-        "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n",
+        f"import atexit, sys\natexit.register(lambda: print('loaded', sorted(set({names}) & set(sys.modules))))\n",
         "utf-8",
     )
+
+
+def test_help_loads_no_server_and_no_plugin(run: Run, plugins: Path) -> None:
+    heavy = ("grpclib", "aiohttp", "prometheus_client", "uvloop", "connectors._wire", "connectors_bigquery")
+    prints_what_it_loads(plugins, *heavy)
     assert run("--help").stdout.splitlines()[-1] == "loaded []"
+
+
+def test_serve_loads_no_other_command(run: Run, plugins: Path) -> None:
+    prints_what_it_loads(plugins, "connectors._ledger", "connectors._new", "connectors._run.commands")
+    assert run("serve", "--help").stdout.splitlines()[-1] == "loaded []"
 
 
 def test_every_setting_is_a_flag_of_serve_and_check(run: Run) -> None:

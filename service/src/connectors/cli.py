@@ -1,4 +1,4 @@
-"""The command ``connectors``: serve, list, check; and jobs and new, which have modules of their own.
+"""The command ``connectors``: serve, list, check; and the others, which have modules of their own.
 
 What a command needs is imported when it runs: ``connectors --help`` waits for none of it. The flags of the commands
 are the settings, one by one: their names and texts are written down there and nowhere else.
@@ -9,15 +9,12 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connectors._ledger.commands import jobs
-from connectors._ledger.ledger import LedgerError
-from connectors._new.command import new
 from connectors._run.breaking_off import BrokenOff
-from connectors._run.commands import add_commands
 from connectors._run.mistakes import Mistake
 from connectors._settings import SettingsError, load
 from connectors._settings.flags import with_settings
@@ -43,14 +40,12 @@ app = typer.Typer(
 
 def main() -> None:
     """The console script."""
+    _add_commands(*sys.argv[1:2])
     try:
         app()
     except SettingsError as error:
         _print_errors(*error.problems)
         sys.exit(_BAD_SETTINGS)
-    except LedgerError as error:
-        _print_errors(str(error))
-        sys.exit(_FAILED)
     except Mistake as mistake:
         _print_errors(str(mistake))
         sys.exit(_BAD_SETTINGS)
@@ -199,9 +194,39 @@ def _row(found: Registered) -> tuple[str, ...]:
     )
 
 
-app.command("serve")(with_settings(_serve))
-app.command("list")(with_settings(_list, only=_ABOUT_PLUGINS))
-app.command("check")(with_settings(_check))
-add_commands(app)
-app.add_typer(jobs)
-app.command("new")(new)
+def _add_run() -> None:
+    from connectors._run.commands import add_commands
+
+    add_commands(app)
+
+
+def _add_jobs() -> None:
+    from connectors._ledger.commands import jobs
+
+    app.add_typer(jobs)
+
+
+def _add_new() -> None:
+    from connectors._new.command import new
+
+    app.command("new")(new)
+
+
+_COMMANDS: Mapping[str, Callable[[], object]] = {
+    "serve": lambda: app.command("serve")(with_settings(_serve)),
+    "list": lambda: app.command("list")(with_settings(_list, only=_ABOUT_PLUGINS)),
+    "check": lambda: app.command("check")(with_settings(_check)),
+    **dict.fromkeys(("run", "create", "get", "delete", "logs"), _add_run),
+    "new": _add_new,
+    "jobs": _add_jobs,
+}
+"""In the order of the help."""
+
+
+def _add_commands(asked: str = "") -> None:
+    """Add the command that is asked for; where it is none of them, all, so that the help can list them.
+
+    Most have dozens of flags: a server that made all of them would start 20 ms later.
+    """
+    for add in [_COMMANDS[asked]] if asked in _COMMANDS else dict.fromkeys(_COMMANDS.values()):
+        add()

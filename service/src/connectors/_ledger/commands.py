@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -12,7 +13,7 @@ import typer
 
 from connectors._ledger.entry import Entry, age_text
 from connectors._ledger.fates import Fate
-from connectors._ledger.ledger import Filter, Ledger, open_ledger
+from connectors._ledger.ledger import Filter, Ledger, LedgerError, open_ledger
 from connectors._settings import Settings, load
 from connectors._settings.flags import with_settings
 
@@ -115,7 +116,11 @@ def _on_ledger(settings: Settings, ask: Callable[[Ledger], Awaitable[T]]) -> T:
         async with open_ledger(settings.store, settings.engine_options()) as ledger:
             return await ask(ledger)
 
-    return asyncio.run(opened())
+    try:
+        return asyncio.run(opened())
+    except LedgerError as error:
+        typer.echo(f"connectors: {error}", err=True)
+        sys.exit(1)
 
 
 def _print_list(settings: Settings, entries: list[Entry], *, is_narrowed: bool) -> None:
