@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors import (
-    Context,
     HttpClient,
     Interface,
     LiteralType,
-    Secrets,
     Sql,
     TaskExecutionId,
     TaskExecutionMetadata,
     TaskTemplate,
 )
-from connectors.context import Protocol as FlyteProtocol
-from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretSource
+from connectors.testing.contexts import NewContext
+from connectors.testing.fixtures import http
 from connectors_bigquery import BigQueryConnector, BigQuerySettings
 from plugins.bigquery.tests.fake_bigquery import FakeBigQuery
 from tests.emulators.fixtures import crucible_url, local_bigquery_url
 
-__all__ = ["crucible_url", "local_bigquery_url"]
+__all__ = ["crucible_url", "http", "local_bigquery_url"]
 
 OWNER = TaskExecutionMetadata(
     task_execution_id=TaskExecutionId(
         project="Sales", domain="production", execution="f3a.1", node_id="n0", retry_attempt=2
     )
 )
-
-
-class NewContext(Protocol):
-    def __call__(
-        self,
-        key: str = ...,
-        *,
-        inputs: Mapping[str, Any] = ...,
-        secrets: Mapping[str, str] | None = ...,
-        protocol: FlyteProtocol = ...,
-        metadata: TaskExecutionMetadata | None = ...,
-        seconds: float = ...,
-        adopt_within: float = ...,
-    ) -> Context: ...
 
 
 @pytest.fixture(autouse=True)
@@ -70,36 +51,8 @@ def no_google_in_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient() as client:
-        yield client
-
-
-@pytest.fixture
 def new_context(http: HttpClient) -> NewContext:
-    def make(
-        key: str = "",
-        *,
-        inputs: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        protocol: FlyteProtocol = "flyte1",
-        metadata: TaskExecutionMetadata | None = OWNER,
-        seconds: float = 30.0,
-        adopt_within: float = math.inf,
-    ) -> Context:
-        sources: list[SecretSource] = [RequestSecrets(secrets or {}), EnvironmentSecrets()]
-        return Context(
-            http=http,
-            secrets=Secrets(sources),
-            deadline=asyncio.get_running_loop().time() + seconds,
-            idempotency_key=key or str(uuid4()),
-            metadata=metadata,
-            inputs=lambda: inputs or {},
-            protocol=protocol,
-            adopt_within=adopt_within,
-        )
-
-    return make
+    return NewContext(http, metadata=OWNER)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,8 +30,8 @@ from connectors import (
     Unavailable,
 )
 from connectors.secrets import EnvironmentSecrets, FileSecrets, RequestSecrets, SecretRules, SecretScope
+from connectors.testing.contexts import NewContext
 from connectors_bigquery import BigQueryConnector, BigQueryJob, BigQuerySettings
-from plugins.bigquery.tests.conftest import NewContext
 from plugins.bigquery.tests.fake_bigquery import FakeBigQuery, Fault
 
 pytestmark = pytest.mark.anyio
@@ -39,19 +40,10 @@ TABLE = {"projectId": "example-project", "datasetId": "d", "tableId": "t"}
 KEY = "8d5cf6a3-0f4c-5b0e-9c39-0a2a95644d2e"
 
 
-@pytest.fixture(autouse=True)
-def with_secret(new_context: NewContext, secret: Mapping[str, str]) -> NewContext:
-    """Contexts whose request brings the service account."""
-
-    def make(key: str = KEY, **more: Any) -> Any:
-        return new_context(key, **{"secrets": secret, **more})
-
-    return make
-
-
 @pytest.fixture
-def context(with_secret: NewContext) -> NewContext:
-    return with_secret
+def context(new_context: NewContext, secret: Mapping[str, str]) -> NewContext:
+    """Contexts whose request brings the service account."""
+    return replace(new_context, key=KEY, secrets=secret)
 
 
 async def attempt(connector: BigQueryConnector, task: TaskTemplate, new: NewContext) -> BigQueryJob:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from connectors import InvalidRequest, LiteralType, Sql, TaskExecutionId, TaskExecutionMetadata, TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_bigquery._job_request import JobRequest
-from plugins.bigquery.tests.conftest import NewContext
 
 pytestmark = pytest.mark.anyio
 Query = Callable[..., TaskTemplate]

@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 
 from connectors import HttpClient, KeyTaken, LiteralType, NotFound, Phase, Resource, StructuredDataset, TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_bigquery import BigQueryConnector, BigQueryJob
-from plugins.bigquery.tests.conftest import NewContext
 
 pytestmark = pytest.mark.anyio
 Query = Callable[..., TaskTemplate]

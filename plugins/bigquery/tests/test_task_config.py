@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from connectors import TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_bigquery import BigQueryConfig
 from connectors_bigquery._job_request import JobRequest
-from plugins.bigquery.tests.conftest import NewContext
 
 pytestmark = pytest.mark.anyio
 Query = Callable[..., TaskTemplate]

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any
 
 import pytest
 
 from connectors import (
     Container,
-    Context,
     HttpClient,
     Identifier,
-    Secrets,
     TaskExecutionId,
     TaskExecutionMetadata,
     TaskTemplate,
 )
-from connectors.context import Protocol as FlyteProtocol
-from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretSource
+from connectors.testing.contexts import NewContext
+from connectors.testing.fixtures import http
 from connectors_databricks import DatabricksConnector, DatabricksSettings
 from plugins.databricks.tests.fake_databricks import TOKEN, FakeDatabricks
 from tests.emulators.fixtures import minilake_url
 
-__all__ = ["minilake_url"]
+__all__ = ["http", "minilake_url"]
 
 OWNER = TaskExecutionMetadata(
     task_execution_id=TaskExecutionId(
@@ -36,20 +31,6 @@ OWNER = TaskExecutionMetadata(
 )
 ARGUMENTS = ("pyflyte-execute", "--inputs", "s3://example/inputs.pb", "--output-prefix", "s3://example/out")
 Task = Callable[..., TaskTemplate]
-
-
-class NewContext(Protocol):
-    def __call__(
-        self,
-        key: str = ...,
-        *,
-        secrets: Mapping[str, str] | None = ...,
-        sources: list[SecretSource] | None = ...,
-        protocol: FlyteProtocol = ...,
-        metadata: TaskExecutionMetadata | None = ...,
-        seconds: float = ...,
-        adopt_within: float = ...,
-    ) -> Context: ...
 
 
 @pytest.fixture(autouse=True)
@@ -62,35 +43,8 @@ def no_databricks_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient() as client:
-        yield client
-
-
-@pytest.fixture
 def new_context(http: HttpClient) -> NewContext:
-    def make(
-        key: str = "",
-        *,
-        secrets: Mapping[str, str] | None = None,
-        sources: list[SecretSource] | None = None,
-        protocol: FlyteProtocol = "flyte1",
-        metadata: TaskExecutionMetadata | None = OWNER,
-        seconds: float = 30.0,
-        adopt_within: float = math.inf,
-    ) -> Context:
-        brought = {"databricks_token": TOKEN} if secrets is None else secrets
-        return Context(
-            http=http,
-            secrets=Secrets([RequestSecrets(brought), *(sources or []), EnvironmentSecrets()]),
-            deadline=asyncio.get_running_loop().time() + seconds,
-            idempotency_key=key or str(uuid4()),
-            metadata=metadata,
-            protocol=protocol,
-            adopt_within=adopt_within,
-        )
-
-    return make
+    return NewContext(http, secrets={"databricks_token": TOKEN}, metadata=OWNER)
 
 
 @pytest.fixture

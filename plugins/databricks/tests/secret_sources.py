@@ -9,9 +9,10 @@ from typing import Literal
 from connectors import (
     Context,
     Secrets,
+    TaskExecutionMetadata,
 )
 from connectors.secrets import Asked, FileSecrets, Secret, SecretRules, SecretScope
-from plugins.databricks.tests.conftest import NewContext
+from connectors.testing.contexts import NewContext
 from plugins.databricks.tests.fake_databricks import FakeDatabricks
 
 __all__ = ["Namespaces", "bearer", "in_and_out_of_a_project"]
@@ -47,7 +48,7 @@ def in_and_out_of_a_project(
     new_context: NewContext, folder: Path, protocol: Literal["flyte1", "flyte2"], table: Mapping[str, str]
 ) -> tuple[Context, Context]:
     """The contexts of a create in the project ``sales``, and of a get, which names no project."""
-    create, get = new_context(protocol=protocol), new_context(protocol=protocol, metadata=None)
+    create, get = new_context(protocol=protocol), new_context(protocol=protocol, metadata=TaskExecutionMetadata())
     rules = SecretRules(by_project={"sales": table})
     create.secrets = Secrets([FileSecrets(folder)], rules=rules, scope=SecretScope(project="sales"))
     get.secrets = Secrets([FileSecrets(folder)], rules=rules)

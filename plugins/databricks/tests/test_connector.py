@@ -22,8 +22,9 @@ from connectors import (
     Unauthenticated,
     Unavailable,
 )
+from connectors.testing.contexts import NewContext
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings, SparkConnector
-from plugins.databricks.tests.conftest import NewContext, Task
+from plugins.databricks.tests.conftest import Task
 from plugins.databricks.tests.fake_databricks import TERMINATED, FakeDatabricks, Fault
 
 pytestmark = pytest.mark.anyio

@@ -13,10 +13,12 @@ from connectors import (
     PermissionDenied,
     Phase,
     Secrets,
+    TaskExecutionMetadata,
 )
 from connectors.secrets import FileSecrets, RequestSecrets, SecretRules, redact
+from connectors.testing.contexts import NewContext
 from connectors_databricks import DatabricksConnector, DatabricksRun
-from plugins.databricks.tests.conftest import NewContext, Task
+from plugins.databricks.tests.conftest import Task
 from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks
 from plugins.databricks.tests.secret_sources import Namespaces, bearer, in_and_out_of_a_project
 
@@ -40,7 +42,7 @@ async def test_flyte_1s_token_is_the_namespaces_and_the_meta_says_where(
     assert bearer(databricks) == "of-the-namespace"
     assert job == DatabricksRun(databricks.place, job.run_id, namespace="sales-production")
 
-    await connector.get(job, new_context(secrets={}, sources=[Namespaces(secrets)], metadata=None))
+    await connector.get(job, new_context(secrets={}, sources=[Namespaces(secrets)], metadata=TaskExecutionMetadata()))
     assert bearer(databricks, "get") == "of-the-namespace"
 
 

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from connectors import HttpClient, NotFound, Phase, Resource, TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
-from plugins.databricks.tests.conftest import NewContext, Task
+from plugins.databricks.tests.conftest import Task
 
 pytestmark = pytest.mark.anyio
 

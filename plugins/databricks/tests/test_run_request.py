@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from connectors import InvalidRequest, TaskExecutionId, TaskExecutionMetadata
+from connectors.testing.contexts import NewContext
 from connectors_databricks._run_request import RunRequest
-from plugins.databricks.tests.conftest import ARGUMENTS, NewContext, Task
+from plugins.databricks.tests.conftest import ARGUMENTS, Task
 
 pytestmark = pytest.mark.anyio
 KEY = "8d5cf6a3-0f4c-5b0e-9c39-0a2a95644d2e"

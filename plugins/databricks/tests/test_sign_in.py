@@ -21,9 +21,10 @@ from connectors import (
 )
 from connectors.http import Egress
 from connectors.secrets import RequestSecrets
+from connectors.testing.contexts import NewContext
 from connectors_databricks import DatabricksConnector, DatabricksRun, DatabricksSettings
 from connectors_databricks._signing import Credentials, Signer
-from plugins.databricks.tests.conftest import NewContext, Task
+from plugins.databricks.tests.conftest import Task
 from plugins.databricks.tests.fake_databricks import CLIENT_ID, CLIENT_SECRET, FakeDatabricks, Fault
 from plugins.databricks.tests.secret_sources import Namespaces, bearer, in_and_out_of_a_project
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
-from uuid import uuid4
 
 import pytest
 
-from connectors import Context, HttpClient, Interface, LiteralType, Resource, Secrets, TaskTemplate
-from connectors.secrets import RequestSecrets
+from connectors import Interface, LiteralType, Resource, TaskTemplate
+from connectors.testing.contexts import NewContext
+from connectors.testing.fixtures import http, new_context
 from connectors_http import WebhookConnector, WebhookSettings
 from plugins.http.tests.fake_service import FakeService
+
+__all__ = ["http", "new_context"]
 
 THIS_MACHINE = ("127.0.0.0/8", "::1/128")
 
@@ -67,13 +68,9 @@ def allowing() -> Callable[..., WebhookSettings]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient() as client:
-        yield client
-
-
-@pytest.fixture
-async def call(http: HttpClient, service: FakeService, allowing: Callable[..., WebhookSettings]) -> AsyncIterator[Call]:
+async def call(
+    new_context: NewContext, service: FakeService, allowing: Callable[..., WebhookSettings]
+) -> AsyncIterator[Call]:
     """Calls ``service``, unless the task names another URL."""
     async with AsyncExitStack() as ending:
         started: dict[int, WebhookConnector] = {}
@@ -94,15 +91,9 @@ async def call(http: HttpClient, service: FakeService, allowing: Callable[..., W
             connector = started.get(id(chosen))
             if connector is None:
                 connector = started[id(chosen)] = WebhookConnector(chosen)
-                await connector.start(http)
+                await connector.start(new_context.http)
                 ending.push_async_callback(connector.aclose)
-            ctx = Context(
-                http=http,
-                secrets=Secrets([RequestSecrets(secrets or {})]),
-                deadline=asyncio.get_running_loop().time() + seconds,
-                idempotency_key=key or str(uuid4()),
-                inputs=lambda: inputs or {},
-            )
+            ctx = new_context(key, inputs=inputs, secrets=secrets, seconds=seconds)
             interface = Interface(inputs=declared or {}, outputs=declared_outputs or {"info": LiteralType("struct")})
             task = TaskTemplate("webhook", custom={"url": service.url, **custom}, interface=interface)
             return await connector.do(task, ctx)

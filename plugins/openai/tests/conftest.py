@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from connectors import Context, HttpClient, Secrets, TaskExecutionId, TaskExecutionMetadata, TaskTemplate
-from connectors.secrets import EnvironmentSecrets, RequestSecrets
+from connectors import HttpClient, TaskExecutionId, TaskExecutionMetadata, TaskTemplate
+from connectors.testing.contexts import NewContext
+from connectors.testing.fixtures import http
 from connectors_openai import (
     ChatGPTConnector,
     OpenAIBatchConnector,
@@ -21,26 +19,13 @@ from connectors_openai import (
 from plugins.openai.tests.fake_openai import KEY, FakeOpenAI
 from tests.emulators.fixtures import llmock_url
 
-__all__ = ["llmock_url"]
+__all__ = ["http", "llmock_url"]
 
 OWNER = TaskExecutionMetadata(
     task_execution_id=TaskExecutionId(
         project="sales", domain="production", execution="f3a1", node_id="n0", retry_attempt=2
     )
 )
-
-
-class NewContext(Protocol):
-    def __call__(
-        self,
-        key: str = ...,
-        *,
-        inputs: Mapping[str, Any] = ...,
-        secrets: Mapping[str, str] | None = ...,
-        metadata: TaskExecutionMetadata | None = ...,
-        seconds: float = ...,
-        adopt_within: float = ...,
-    ) -> Context: ...
 
 
 @pytest.fixture(autouse=True)
@@ -53,35 +38,8 @@ def no_openai_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient() as client:
-        yield client
-
-
-@pytest.fixture
 def new_context(http: HttpClient) -> NewContext:
-    def make(
-        key: str = "",
-        *,
-        inputs: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        metadata: TaskExecutionMetadata | None = OWNER,
-        seconds: float = 30.0,
-        adopt_within: float = math.inf,
-    ) -> Context:
-        brought = {"FLYTE_OPENAI_API_KEY": KEY} if secrets is None else secrets
-        return Context(
-            http=http,
-            secrets=Secrets([RequestSecrets(brought), EnvironmentSecrets()]),
-            deadline=asyncio.get_running_loop().time() + seconds,
-            idempotency_key=key or str(uuid4()),
-            metadata=metadata,
-            inputs=lambda: inputs or {},
-            protocol="flyte1",
-            adopt_within=adopt_within,
-        )
-
-    return make
+    return NewContext(http, secrets={"FLYTE_OPENAI_API_KEY": KEY}, metadata=OWNER)
 
 
 @pytest.fixture

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from connectors import ConnectorError, Context, InvalidRequest, KeyTaken, NotFound, Phase, Unavailable
+from connectors import ConnectorError, InvalidRequest, KeyTaken, NotFound, Phase, Unavailable
+from connectors.testing.contexts import NewContext
 from connectors.testing.faults import Fault, FaultProxy, Route
 from connectors_openai import OpenAIBatch, OpenAIBatchConnector, OpenAISettings
-from plugins.openai.tests.conftest import NewContext, batch_task
+from plugins.openai.tests.conftest import batch_task
 from plugins.openai.tests.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.anyio
@@ -28,11 +30,7 @@ def lines(*records: Any) -> bytes:
 @pytest.fixture
 def context(new_context: NewContext) -> NewContext:
     """Contexts of creates under one key."""
-
-    def make(key: str = KEY, **more: Any) -> Context:
-        return new_context(key, **{"inputs": FILE, **more})
-
-    return make
+    return replace(new_context, key=KEY, inputs=FILE)
 
 
 # --- create

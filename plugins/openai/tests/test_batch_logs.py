@@ -7,8 +7,8 @@ import json
 import pytest
 
 from connectors import InvalidRequest
+from connectors.testing.contexts import NewContext
 from connectors_openai import OpenAIBatch, OpenAIBatchConnector
-from plugins.openai.tests.conftest import NewContext
 from plugins.openai.tests.fake_openai import FakeOpenAI
 
 pytestmark = pytest.mark.anyio

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from connectors import FailedPrecondition, InvalidRequest, NotFound, Phase, Resource, TaskTemplate, Unavailable
+from connectors.testing.contexts import NewContext
 from connectors_openai import ChatGPTConnector, OpenAISettings
-from plugins.openai.tests.conftest import NewContext, chat_task
+from plugins.openai.tests.conftest import chat_task
 from plugins.openai.tests.fake_openai import KEY, FakeOpenAI
 
 pytestmark = pytest.mark.anyio

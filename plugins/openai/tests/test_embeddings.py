@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 
 from connectors import InvalidRequest, Phase, Unavailable
+from connectors.testing.contexts import NewContext
 from connectors_openai import OpenAIEmbeddingsConnector
 from connectors_openai.embeddings import _vectors
-from plugins.openai.tests.conftest import NewContext, embeddings_task
+from plugins.openai.tests.conftest import embeddings_task
 from plugins.openai.tests.fake_openai import FakeOpenAI, vector_of
 
 pytestmark = pytest.mark.anyio

@@ -21,9 +21,10 @@ from connectors import (
     Unauthenticated,
     Unavailable,
 )
+from connectors.testing.contexts import NewContext
 from connectors.testing.faults import Fault, FaultProxy, ForeignHost
 from connectors_openai import ChatGPTConnector, OpenAISettings
-from plugins.openai.tests.conftest import NewContext, chat_task
+from plugins.openai.tests.conftest import chat_task
 from plugins.openai.tests.fake_openai import KEY, FakeOpenAI
 
 pytestmark = pytest.mark.anyio

@@ -15,6 +15,7 @@ import pytest
 
 from connectors import Interface, LiteralType, Phase, Resource, TaskCategory, TaskTemplate
 from connectors.client import CallFailed, ConnectorClient
+from connectors.testing.contexts import NewContext
 from connectors_openai import (
     ChatGPTConfig,
     OpenAIBatchConfig,
@@ -23,7 +24,7 @@ from connectors_openai import (
     OpenAISettings,
 )
 from demo.server_process import Server, running_server
-from plugins.openai.tests.conftest import OWNER, NewContext
+from plugins.openai.tests.conftest import OWNER
 
 pytestmark = pytest.mark.anyio
 TEXT = LiteralType("string")

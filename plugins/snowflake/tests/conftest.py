@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -15,23 +12,22 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors import (
     ConnectorError,
-    Context,
     HttpClient,
     Interface,
     LiteralType,
-    Secrets,
     Sql,
     TaskExecutionId,
     TaskExecutionMetadata,
     TaskTemplate,
 )
-from connectors.context import Protocol as FlyteProtocol
-from connectors.secrets import EnvironmentSecrets, RequestSecrets, SecretRules, SecretSource
+from connectors.secrets import SecretRules
+from connectors.testing.contexts import NewContext
+from connectors.testing.fixtures import http
 from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake
 from tests.emulators.fixtures import snowduck_url
 
-__all__ = ["snowduck_url"]
+__all__ = ["http", "snowduck_url"]
 
 OWNER = TaskExecutionMetadata(
     task_execution_id=TaskExecutionId(
@@ -47,20 +43,6 @@ CONNECTION: dict[str, Any] = {
     "schema": "PUBLIC",
     "warehouse": "small",
 }
-
-
-class NewContext(Protocol):
-    def __call__(
-        self,
-        key: str = ...,
-        *,
-        inputs: Mapping[str, Any] = ...,
-        secrets: Mapping[str, str] | None = ...,
-        protocol: FlyteProtocol = ...,
-        metadata: TaskExecutionMetadata = ...,
-        seconds: float = ...,
-        adopt_within: float = ...,
-    ) -> Context: ...
 
 
 @dataclass(frozen=True)
@@ -81,12 +63,6 @@ def no_snowflake_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"SNOWFLAKE_{name}", raising=False)
         monkeypatch.delenv(f"_FSEC_SNOWFLAKE_{name}", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient() as client:
-        yield client
 
 
 @pytest.fixture(scope="session")
@@ -113,30 +89,8 @@ def secret(key_pair: KeyPairOf) -> dict[str, str]:
 
 @pytest.fixture
 def new_context(http: HttpClient, secret: dict[str, str]) -> NewContext:
-    def make(
-        key: str = "",
-        *,
-        inputs: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, str] | None = None,
-        protocol: FlyteProtocol = "flyte1",
-        metadata: TaskExecutionMetadata = OWNER,
-        seconds: float = 30.0,
-        adopt_within: float = math.inf,
-    ) -> Context:
-        sources: list[SecretSource] = [RequestSecrets(secret if secrets is None else secrets), EnvironmentSecrets()]
-        rules = SecretRules(names=(*(SnowflakeConnector.secret_names or ()), "TEAM_*"))
-        return Context(
-            http=http,
-            secrets=Secrets(sources, rules=rules),
-            deadline=asyncio.get_running_loop().time() + seconds,
-            idempotency_key=key or str(uuid4()),
-            metadata=metadata,
-            inputs=lambda: inputs or {},
-            protocol=protocol,
-            adopt_within=adopt_within,
-        )
-
-    return make
+    rules = SecretRules(names=(*(SnowflakeConnector.secret_names or ()), "TEAM_*"))
+    return NewContext(http, secrets=secret, rules=rules, metadata=OWNER)
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ from connectors import (
     TaskTemplate,
     Unavailable,
 )
+from connectors.testing.contexts import NewContext
 from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
-from plugins.snowflake.tests.conftest import CONNECTION, KEY, NewContext, attempt
+from plugins.snowflake.tests.conftest import CONNECTION, KEY, attempt
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake, Fault
 
 pytestmark = pytest.mark.anyio

@@ -17,8 +17,9 @@ from connectors import (
     Unauthenticated,
 )
 from connectors.secrets import Asked, Secret, SecretRules, SecretScope
+from connectors.testing.contexts import NewContext
 from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
-from plugins.snowflake.tests.conftest import CONNECTION, KeyPairOf, NewContext, attempt
+from plugins.snowflake.tests.conftest import CONNECTION, KeyPairOf, attempt
 from plugins.snowflake.tests.fake_snowflake import FakeSnowflake, Fault
 
 pytestmark = pytest.mark.anyio

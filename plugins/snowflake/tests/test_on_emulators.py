@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from connectors import HttpClient, InvalidRequest, NotFound, Phase, TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_snowflake import SnowflakeConnector, SnowflakeJob, SnowflakeSettings
 from connectors_snowflake._bindings import bind
-from plugins.snowflake.tests.conftest import CONNECTION, NewContext
+from plugins.snowflake.tests.conftest import CONNECTION
 
 pytestmark = pytest.mark.anyio
 Query = Callable[..., TaskTemplate]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from connectors import InvalidRequest, LiteralType, TaskExecutionMetadata, TaskTemplate
+from connectors.testing.contexts import NewContext
 from connectors_snowflake import SnowflakeConfig
 from connectors_snowflake._request import StatementRequest
-from plugins.snowflake.tests.conftest import NewContext
 
 pytestmark = pytest.mark.anyio
 Query = Callable[..., TaskTemplate]

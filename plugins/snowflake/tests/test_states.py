@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from connectors import Phase, StructuredDataset, TaskLog
+from connectors.testing.contexts import NewContext
 from connectors_snowflake._history import PastStatement
 from connectors_snowflake._rest import Answer
 from connectors_snowflake._states import KNOWN_STATUSES, of_answer, of_past
-from plugins.snowflake.tests.conftest import NewContext
 
 pytestmark = pytest.mark.anyio
 LINK = TaskLog("https://app.snowflake.example", "Snowflake Query Details")

@@ -4,10 +4,18 @@ They need pytest, and anyio's plugin to it, which runs asynchronous tests that a
 
     from connectors.testing.fixtures import anyio_backend as anyio_backend
     from connectors.testing.fixtures import http as http
+    from connectors.testing.fixtures import new_context as new_context
     from connectors.testing.fixtures import serve as serve
 
 ``async def test_…(serve: Serve)`` then starts servers that end with the test:
-``server = await serve(AcmeConnector(settings))``.
+``server = await serve(AcmeConnector(settings))``. ``async def test_…(new_context: NewContext)`` calls the connector
+itself: ``await connector.create(task, new_context())``. Where every call has the same secrets, make the fixture anew::
+
+    from connectors.testing.contexts import NewContext
+
+    @pytest.fixture
+    def new_context(http: HttpClient) -> NewContext:
+        return NewContext(http, secrets={"acme_token": "an invented token"})
 """
 
 from __future__ import annotations
@@ -20,9 +28,10 @@ import pytest
 
 from connectors.connector import AsyncConnectorBase, SyncConnectorBase
 from connectors.http import HttpClient
+from connectors.testing.contexts import NewContext
 from connectors.testing.server import ConnectorServer
 
-__all__ = ["Serve", "anyio_backend", "http", "serve"]
+__all__ = ["Serve", "anyio_backend", "http", "new_context", "serve"]
 
 
 class Serve(Protocol):
@@ -45,6 +54,12 @@ async def http() -> AsyncIterator[HttpClient]:
     """A pooled HTTP client, as each call's ``ctx.http``."""
     async with HttpClient() as client:
         yield client
+
+
+@pytest.fixture
+def new_context(http: HttpClient) -> NewContext:
+    """Makes the contexts of calls, with no secrets but the environment's."""
+    return NewContext(http)
 
 
 @pytest.fixture

@@ -10,20 +10,14 @@ from typing import Any, Generic, Literal, TypeVar
 from connectors.connector import AsyncConnectorBase, ConnectorBase, ResourceMeta, SyncConnectorBase
 from connectors.context import Protocol
 from connectors.errors import ConnectorError
-from connectors.models import TaskExecutionId, TaskExecutionMetadata, TaskTemplate
+from connectors.models import TaskExecutionMetadata, TaskTemplate
+from connectors.testing.contexts import OWNER
 from connectors.testing.faults import EVERY_REQUEST, Fault, ProxiedRequest
 
 __all__ = ["OWNER", "AsyncCase", "Errors", "OperationName", "SyncCase", "json_members"]
 
 OperationName = Literal["create", "get", "delete", "do"]
 Errors = Mapping[OperationName, Mapping[int, type[ConnectorError] | None]]
-
-OWNER = TaskExecutionMetadata(
-    task_execution_id=TaskExecutionId(
-        project="example", domain="development", execution="f3a1", node_id="n0", retry_attempt=0
-    )
-)
-"""Whose the suite's tasks are."""
 
 
 def json_members(**values: Any) -> Callable[[bytes], bytes]:
