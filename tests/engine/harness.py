@@ -24,7 +24,7 @@ from connectors import (
     TaskTemplate,
 )
 from connectors._engine.engine import Engine
-from connectors._engine.events import CallEvent
+from connectors._engine.events import CallEvent, Fact, KeyOutcome, Tracer
 from connectors._engine.options import EngineOptions
 from connectors._engine.requests import Caller, CreateRequest, JobRequest, StoredForms
 from connectors._engine.secret_access import REQUEST
@@ -158,10 +158,17 @@ class Bench:
     echo: Echo = field(default_factory=Echo)
     store: Store = field(default_factory=MemoryStore)
     events: list[CallEvent] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
+    tracer: Tracer | None = None
     used: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     options: EngineOptions = field(default_factory=EngineOptions)
     forms: JsonForms = field(default_factory=JsonForms)
     extra: tuple[Any, ...] = ()
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What came of the keys, in order."""
+        return [fact.outcome for fact in self.facts if isinstance(fact, KeyOutcome)]
 
     @asynccontextmanager
     async def engine(self, **options: Any) -> AsyncIterator[Engine]:
@@ -187,6 +194,8 @@ class Bench:
                 options=replace(self.options, **options),
                 observers=[self.events.append],
                 meters=[lambda task_type, usage: self.used.append((task_type, dict(usage)))],
+                facts=[self.facts.append],
+                tracer=self.tracer,
                 secret_sources=[REQUEST, RequestSecrets({"token": "fake-token-0123456789"})],
             ) as engine,
         ):

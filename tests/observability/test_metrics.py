@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
+from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from connectors._engine.events import CallEvent
 from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure
+from tests.observability.scraping import Page
 
 OK = CallEvent(operation="create", task_type="acme", protocol="flyte1", status="OK", seconds=0.25)
 
 
-def scrape(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = text_string_to_metric_families(metrics.render()[0].decode())
-    return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
+def page_of(metrics: Metrics) -> Page:
+    return Page(metrics.render()[0].decode())
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return scrape(metrics).get((name, frozenset(labels.items())))
+    return page_of(metrics).value(name, labels)
 
 
 def kinds(metrics: Metrics) -> dict[str, str]:
@@ -112,7 +113,7 @@ def test_a_connector_that_makes_up_units_makes_no_more_than_twenty_series() -> N
     metrics, name = Metrics(version="1"), "flyte_connector_usage_total"
     for number in range(100):
         metrics.used("acme", {f"unit_{number}": 1})
-    assert sum(found[0] == name for found in scrape(metrics)) == 21
+    assert len(page_of(metrics).series(name)) == 21
     assert value(metrics, name, task_type="acme", unit="other") == 80
 
 
@@ -149,9 +150,9 @@ def test_whether_the_store_is_in_reach_is_read_when_it_is_asked_for() -> None:
 
 
 def test_the_build_and_the_process_are_described() -> None:
-    names = {name for name, _ in scrape(Metrics(version="1.2.3"))}
-    assert {"flyte_connector_build_info", "process_resident_memory_bytes", "python_gc_collections_total"} <= names
-    assert any(("version", "1.2.3") in labels for _, labels in scrape(Metrics(version="1.2.3")))
+    page = page_of(Metrics(version="1.2.3"))
+    assert {"process_resident_memory_bytes", "python_gc_collections_total"} <= page.families.keys()
+    assert page.value("flyte_connector_build_info", version="1.2.3", python=platform.python_version()) == 1
 
 
 def test_two_servers_in_one_process_do_not_share_their_metrics() -> None:
@@ -182,3 +183,65 @@ def test_a_retry_that_the_budget_denied_is_counted_once_however_many_callers_joi
     metrics.observe(dataclasses.replace(OK, operation="get", shielded=True, attempts=1, retry_denied=True))
     metrics.observe(dataclasses.replace(OK, status="UNAVAILABLE", attempts=4))
     assert value(metrics, "flyte_connector_retries_denied_total", task_type="acme") == 2
+
+
+def test_a_call_that_got_no_slot_is_counted_once_however_many_callers_joined() -> None:
+    metrics = Metrics(version="1")
+    poll = dataclasses.replace(OK, operation="get", shielded=True, error="AdmissionRefused")
+    metrics.observe(poll)
+    metrics.observe(dataclasses.replace(poll, repeated=True))
+    metrics.observe(dataclasses.replace(OK, status="RESOURCE_EXHAUSTED", error="AdmissionRefused"))
+    metrics.observe(dataclasses.replace(OK, status="RESOURCE_EXHAUSTED", error="RateLimited"))
+    name = "flyte_connector_admission_refused_total"
+    assert value(metrics, name, task_type="acme", operation="get") == 1
+    assert value(metrics, name, task_type="acme", operation="create") == 1
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "fate"),
+    [
+        ("reap_lost", "lost", "cancelled"),
+        ("reap_idle", "idle", "cancelled"),
+        ("report_idle", "idle", "reported"),
+        ("report_unknown", "unknown", "reported"),
+    ],
+)
+def test_what_nobody_asks_for_any_more_is_counted_by_what_became_of_it(operation: str, kind: str, fate: str) -> None:
+    metrics = Metrics(version="1")
+    metrics.observe(dataclasses.replace(OK, operation=operation))
+    assert value(metrics, "flyte_connector_orphans_total", task_type="acme", kind=kind, fate=fate) == 1
+    assert len(page_of(metrics).series("flyte_connector_orphans_total")) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ({"joined": True}, "waited"),
+        ({"error": "KeyUsed", "status": "ALREADY_EXISTS"}, "conflict"),
+        ({"mismatch": True}, "mismatch"),
+    ],
+)
+def test_what_a_call_tells_of_its_key_is_counted(told: dict[str, Any], outcome: str) -> None:
+    metrics, name = Metrics(version="1"), "flyte_connector_idempotency_total"
+    metrics.observe(dataclasses.replace(OK, **told))
+    metrics.observe(dataclasses.replace(OK, operation="get", **told))
+    assert page_of(metrics).series(name) == [{"task_type": "acme", "outcome": outcome}]
+    assert value(metrics, name, task_type="acme", outcome=outcome) == 1
+
+
+def test_error_classes_that_a_plugin_makes_up_make_no_more_than_fifty_series() -> None:
+    metrics, name = Metrics(version="1"), "flyte_connector_shielded_total"
+    for number in range(100):
+        metrics.observe(dataclasses.replace(OK, operation="get", shielded=True, error=f"Error{number}"))
+    assert len(page_of(metrics).series(name)) == 51
+    assert value(metrics, name, task_type="acme", error="other") == 50
+
+
+def test_a_store_that_was_not_asked_has_an_error_and_took_no_time() -> None:
+    metrics = Metrics(version="1")
+    metrics.store("reserve", None, "refused")
+    metrics.store("reserve", 0.003, "unavailable")
+    metrics.store("reserve", 0.003, None)
+    assert value(metrics, "flyte_connector_store_errors_total", operation="reserve", error="refused") == 1
+    assert value(metrics, "flyte_connector_store_errors_total", operation="reserve", error="unavailable") == 1
+    assert value(metrics, "flyte_connector_store_duration_seconds_count", operation="reserve") == 2
