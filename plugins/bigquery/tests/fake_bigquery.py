@@ -9,12 +9,13 @@ import asyncio
 import json
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from connectors.testing.stand_in import StandIn
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,16 @@ class Fault:
     """No answer until the server ends."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request as it arrived."""
-
-    operation: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
-
-
-class FakeBigQuery:
+class FakeBigQuery(StandIn):
     """Its state is for tests to set and to read."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.home = "europe-west4"
         """Where jobs run that name no location."""
         self.requires_token = True
         self.names_location_in_conflict = True
         self.jobs: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self.calls: list[Call] = []
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         """By operation: insert, dry_run, get, cancel, token."""
         self.tokens = 0
@@ -64,34 +54,16 @@ class FakeBigQuery:
         """What jobs are made at."""
         self.new_job: dict[str, Any] = {"status": {"state": "DONE"}}
         """What a job is made of, beside what the request says."""
-        self._end = asyncio.Event()
 
-    def count(self, operation: str) -> int:
-        return sum(call.operation == operation for call in self.calls)
-
-    def last(self, operation: str) -> Call:
-        return next(call for call in reversed(self.calls) if call.operation == operation)
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FakeBigQuery]:
-        app = web.Application()
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
         jobs = "/bigquery/v2/projects/{project}/jobs"
-        app.router.add_post(jobs, self._insert)
-        app.router.add_get(jobs + "/{job}", self._get)
-        app.router.add_post(jobs + "/{job}/cancel", self._cancel)
-        app.router.add_post("/token", self._token)
-        app.router.add_get("/{rest:computeMetadata.*|}", self._metadata)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
-            yield self
-        finally:
-            self._end.set()
-            await runner.cleanup()
+        return [
+            web.post(jobs, self._insert),
+            web.get(jobs + "/{job}", self._get),
+            web.post(jobs + "/{job}/cancel", self._cancel),
+            web.post("/token", self._token),
+            web.get("/{rest:computeMetadata.*|}", self._metadata),
+        ]
 
     # --- jobs
 
@@ -169,7 +141,7 @@ class FakeBigQuery:
     # --- faults
 
     async def _arrived(self, operation: str, request: web.Request, body: Any = None) -> Fault | None:
-        self.calls.append(Call(operation, dict(request.query), dict(request.headers), body))
+        self.note(operation, request, body)
         if operation != "token" and self.requires_token:
             bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
             if not bearer.startswith("token-") or bearer in self.revoked:
@@ -178,7 +150,7 @@ class FakeBigQuery:
 
     async def _answer_with(self, fault: Fault, request: web.Request) -> web.StreamResponse:
         if fault.waits:
-            await self._end.wait()
+            await asyncio.Event().wait()
         if fault.hangs_up:
             assert request.transport is not None
             request.transport.abort()

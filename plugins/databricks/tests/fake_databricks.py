@@ -9,12 +9,13 @@ import asyncio
 import base64
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from connectors.testing.stand_in import StandIn
 
 TOKEN = "an-invented-token-of-databricks"
 CLIENT_ID, CLIENT_SECRET = "2b1d6a52-7f0e-4a53-9a35-invented0001", "an-invented-client-secret"
@@ -33,27 +34,15 @@ class Fault:
     """In place of Databricks' error object."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request as it arrived."""
-
-    operation: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
-
-
-class FakeDatabricks:
+class FakeDatabricks(StandIn):
     """Its state is for tests to set and to read."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.runs: dict[int, dict[str, Any]] = {}
         self.tokens: dict[str, int] = {}
         """The run of each idempotency token, also of a run that was deleted."""
         self.outputs: dict[int, dict[str, Any]] = {}
-        self.calls: list[Call] = []
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         """By operation: submit, get, get-output, cancel, token."""
         self.valid = {TOKEN}
@@ -76,38 +65,20 @@ class FakeDatabricks:
         """Its host and port."""
         return self.url.removeprefix("http://")
 
-    def count(self, operation: str) -> int:
-        return sum(call.operation == operation for call in self.calls)
-
-    def last(self, operation: str) -> Call:
-        return next(call for call in reversed(self.calls) if call.operation == operation)
-
     def runs_under(self, key: str) -> int:
         return sum(run["idempotency_token"] == key for run in self.runs.values())
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FakeDatabricks]:
-        app = web.Application()
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
         runs = "/api/{version:2.[12]}/jobs/runs"
-        app.router.add_post(runs + "/submit", self._submit)
-        app.router.add_get(runs + "/get", self._get)
-        app.router.add_get(runs + "/get-output", self._output)
-        app.router.add_post(runs + "/cancel", self._cancel)
-        app.router.add_get("/.well-known/databricks-config", self._host)
-        app.router.add_get("/oidc/.well-known/oauth-authorization-server", self._endpoints)
-        app.router.add_post("/oidc/v1/token", self._token)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
-            yield self
-        finally:
-            self.token_answers.set()
-            self.output_answers.set()
-            await runner.cleanup()
+        return [
+            web.post(runs + "/submit", self._submit),
+            web.get(runs + "/get", self._get),
+            web.get(runs + "/get-output", self._output),
+            web.post(runs + "/cancel", self._cancel),
+            web.get("/.well-known/databricks-config", self._host),
+            web.get("/oidc/.well-known/oauth-authorization-server", self._endpoints),
+            web.post("/oidc/v1/token", self._token),
+        ]
 
     # --- runs
 
@@ -175,7 +146,7 @@ class FakeDatabricks:
     # --- credentials
 
     async def _host(self, request: web.Request) -> web.StreamResponse:
-        self.calls.append(Call("host", request.path, dict(request.query), dict(request.headers), None))
+        self.note("host", request)
         return web.json_response({"oidc_endpoint": f"{self.url}/oidc", "workspace_id": "1"})
 
     async def _endpoints(self, request: web.Request) -> web.StreamResponse:
@@ -186,7 +157,7 @@ class FakeDatabricks:
     async def _token(self, request: web.Request) -> web.StreamResponse:
         """RFC 6749 §4.4, and RFC 8693 for an identity token of others."""
         form = dict(await request.post())
-        self.calls.append(Call("token", request.path, dict(request.query), dict(request.headers), form))
+        self.note("token", request, form)
         await self.token_answers.wait()
         if self.faults["token"]:
             return _answer(self.faults["token"].popleft())
@@ -203,7 +174,7 @@ class FakeDatabricks:
     # --- faults
 
     def _arrived(self, operation: str, request: web.Request, body: Any = None) -> web.Response | None:
-        self.calls.append(Call(operation, request.path, dict(request.query), dict(request.headers), body))
+        self.note(operation, request, body)
         if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.valid:
             return _error(401, "", "Credential was not sent or was of an unsupported type for this API.")
         return _answer(self.faults[operation].popleft()) if self.faults[operation] else None

@@ -10,8 +10,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -20,6 +19,8 @@ import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from connectors.testing.stand_in import StandIn
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,6 @@ class Fault:
     """The call is carried out all the same: its answer alone is lost."""
     hangs_up: bool = False
     """The connection is closed in place of an answer."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request as it arrived."""
-
-    operation: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: Any
 
 
 @dataclass
@@ -75,13 +66,12 @@ _OWN = {"QUERY_HISTORY_BY_USER": "look_up", "SYSTEM$CANCEL_QUERY": "cancel_query
 _OVER = {"SUCCESS": 200, "FAILED_WITH_ERROR": 422, "ABORTED": 422, "FAILED_WITH_INCIDENT": 422}
 
 
-class FakeSnowflake:
+class FakeSnowflake(StandIn):
     """Its state is for tests to set and to read."""
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.statements: dict[str, Statement] = {}
-        self.calls: list[Call] = []
         self.faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         """By operation: submit, look_up, cancel_query, get, cancel."""
         self.keys: dict[str, RSAPublicKey] = {}
@@ -94,32 +84,16 @@ class FakeSnowflake:
         self.clock = time.time
         """What statements are made at."""
 
-    def count(self, operation: str) -> int:
-        return sum(call.operation == operation for call in self.calls)
-
-    def last(self, operation: str) -> Call:
-        return next(call for call in reversed(self.calls) if call.operation == operation)
-
     def with_key(self, key: str) -> list[Statement]:
         return [statement for statement in self.statements.values() if f'"{key}"' in statement.tag]
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[FakeSnowflake]:
-        app = web.Application()
+    def routes(self) -> Iterable[web.AbstractRouteDef]:
         statements = "/api/v2/statements"
-        app.router.add_post(statements, self._post)
-        app.router.add_get(statements + "/{handle}", self._get)
-        app.router.add_post(statements + "/{handle}/cancel", self._cancel)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, "127.0.0.1", 0)
-            await site.start()
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{host}:{port}"
-            yield self
-        finally:
-            await runner.cleanup()
+        return [
+            web.post(statements, self._post),
+            web.get(statements + "/{handle}", self._get),
+            web.post(statements + "/{handle}/cancel", self._cancel),
+        ]
 
     # --- statements
 
@@ -243,7 +217,7 @@ class FakeSnowflake:
     # --- faults
 
     def _arrived(self, operation: str, request: web.Request, body: Any = None) -> Fault | None:
-        self.calls.append(Call(operation, dict(request.query), dict(request.headers), body))
+        self.note(operation, request, body)
         return self.faults[operation].popleft() if self.faults[operation] else None
 
 
