@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from connectors._engine.events import CallEvent
-from connectors._observability.logs import UnknownStateLog, configure, log_call, log_registry
+from connectors._observability.logs import DebugSwitch, UnknownStateLog, configure, log_call, log_registry
 from connectors._registry import LoadFailure, Registry
 from connectors.models import Phase, TaskExecutionId
 from connectors.secrets import remember
@@ -140,6 +140,18 @@ def test_lines_below_the_level_are_not_written() -> None:
     log.warning("small")
     logging.getLogger("another").info("small")
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize(("configured", "other"), [("error", "debug"), ("info", "debug"), ("debug", "info")])
+def test_the_debug_switch_goes_from_one_level_to_the_other_and_back(configured: str, other: str) -> None:
+    stream = io.StringIO()
+    configure("json", configured, stream)
+    switch, levels = DebugSwitch(configured), []
+    for _ in range(3):
+        switch.turn()
+        levels.append(logging.getLevelName(log.getEffectiveLevel()).lower())
+    assert levels == [other, configured, other]
+    assert [json.loads(line)["log_level"] for line in stream.getvalue().splitlines()] == levels
 
 
 def test_python_warnings_are_log_lines(lines: io.StringIO) -> None:

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from connectors._engine.events import CallEvent
     from connectors._registry import Registry
 
-__all__ = ["ConsoleFormatter", "JsonFormatter", "UnknownStateLog", "configure", "log_call", "log_registry"]
+__all__ = [
+    "ConsoleFormatter",
+    "DebugSwitch",
+    "JsonFormatter",
+    "UnknownStateLog",
+    "configure",
+    "log_call",
+    "log_registry",
+]
 
 _calls = logging.getLogger("connectors.calls")
 _server = logging.getLogger("connectors.server")
@@ -35,14 +43,37 @@ def configure(kind: Literal["console", "json"], level: str, stream: TextIO | Non
     """Send the process's log to ``stream`` (standard error), in place of wherever it went before.
 
     :param level: debug, info, warning or error. Libraries are never logged below info: their detail is not ours to
-    filter.
+    filter. The audit's lines are written at any level.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if kind == "json" else ConsoleFormatter())
-    wanted = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(handlers=[handler], level=max(wanted, logging.INFO), force=True)
-    logging.getLogger("connectors").setLevel(wanted)
+    logging.basicConfig(handlers=[handler], force=True)
+    _set_level(level)
+    logging.getLogger("connectors.audit").setLevel(logging.INFO)
     logging.captureWarnings(True)
+
+
+def _set_level(level: str) -> None:
+    wanted = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(max(wanted, logging.INFO))
+    logging.getLogger("connectors").setLevel(wanted)
+
+
+class DebugSwitch:
+    """Turns debug lines on in a running server, and off again."""
+
+    def __init__(self, level: str) -> None:
+        """:param level: the one that was configured; where that is debug itself, info is the other one."""
+        self._levels = ("debug", level) if level != "debug" else ("info", "debug")
+        self._is_on = False
+
+    def turn(self) -> None:
+        """From one to the other. The line that says so is written at either level."""
+        self._is_on = not self._is_on
+        level = self._levels[0 if self._is_on else 1]
+        _set_level("info")
+        _server.info("the log's level is %s", level, extra={"fields": {"event": "log_level", "log_level": level}})
+        _set_level(level)
 
 
 class JsonFormatter(logging.Formatter):
@@ -112,6 +143,7 @@ def _of_call(event: CallEvent) -> dict[str, Any]:
         "error": event.error,
         "error_id": event.error_id,
         "detail": event.message,
+        "run_as": event.identity.execution_identity or event.identity.k8s_service_account or event.identity.iam_role,
     }
     if event.execution is not None:
         its = event.execution

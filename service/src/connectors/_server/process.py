@@ -6,8 +6,10 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 from typing import Any
 
+from connectors._observability.logs import DebugSwitch
 from connectors._registry import Registry
 from connectors._server.ending import CLOSE_WITHIN, Signals, UnwaitedThreads, say
 from connectors._server.server import Addresses, Server
@@ -49,6 +51,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 async def _run(settings: Settings, server: Server, signals: Signals) -> None:
     stop = _Stop(signals)
+    _turn_debug_by_signal(settings.log_level)
     try:
         addresses = await stop.or_start(server)
         if addresses is not None:
@@ -92,6 +95,20 @@ class _Stop:
         self.wanted.set()
         if self._starting is not None:
             self._starting.cancel()
+
+
+def _turn_debug_by_signal(level: str) -> None:
+    """SIGUSR1 turns debug lines on, and off again. It needs no file and no restart: ``kill -USR1 1`` in a container."""
+    number = getattr(signal, "SIGUSR1", None)
+    if number is None:  # on Windows
+        return
+    loop, switch = asyncio.get_running_loop(), DebugSwitch(level)
+
+    def received(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(switch.turn)  # a handler must not write: it may interrupt a line
+
+    signal.signal(number, received)
 
 
 def _spare_the_collector() -> None:

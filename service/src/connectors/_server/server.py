@@ -13,8 +13,10 @@ from functools import partial
 from http import HTTPStatus
 
 from connectors._engine.engine import Engine
+from connectors._engine.events import Observer
 from connectors._engine.invocation import task_name
 from connectors._engine.telemetry import ConnectorTelemetry
+from connectors._observability.audit import audit_call, audit_fact
 from connectors._observability.event_loop import LoopProbe
 from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, text
 from connectors._observability.logs import UnknownStateLog, log_call, log_registry
@@ -64,7 +66,7 @@ class Server:
         self._settings = settings
         self._registry = registry
         self._metrics = Metrics(version=version())
-        self._facts = (self._metrics.fact,)
+        self._facts = (self._metrics.fact, *((audit_fact,) if settings.audit_log else ()))
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
@@ -108,7 +110,7 @@ class Server:
                 http,
                 MessageForms(),
                 options=settings.engine_options(),
-                observers=(self._metrics.observe, log_call, UnknownStateLog()),
+                observers=self._observers(),
                 meters=(self._metrics.used,),
                 facts=self._facts,
                 secret_sources=outside.secret_sources(settings),
@@ -154,6 +156,10 @@ class Server:
         if not len(registry):
             log.warning("%s", nothing_served(self._settings, registry))
         return registry
+
+    def _observers(self) -> tuple[Observer, ...]:
+        observers: tuple[Observer, ...] = (self._metrics.observe, log_call, UnknownStateLog())
+        return (*observers, audit_call) if self._settings.audit_log else observers
 
     def _watch_loop(self, registry: Registry) -> None:
         probe = LoopProbe(

@@ -101,7 +101,13 @@ class Settings(BaseSettings):
         "console", "General", "How log lines are written to standard error: 'console' for people, 'json' for machines."
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = _setting(
-        "info", "General", "The least level that is logged: debug, info, warning or error."
+        "info",
+        "General",
+        "The least level that is logged: debug, info, warning or error. SIGUSR1 turns debug on in a server that runs, "
+        "and off again.",
+    )
+    audit_log: bool = _setting(
+        True, "General", "Log every create and delete, by whom and of which job, whatever --log-level says."
     )
 
     # Loopback: callers are not authenticated, and the server acts with the operator's cloud credentials. In a

@@ -1,0 +1,51 @@
+"""The log's level, changed while the server runs, on a real process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.server.processes import ServerProcess
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    (tmp_path / "plugins").mkdir()
+    running = ServerProcess(plugins=tmp_path / "plugins", cwd=tmp_path)
+    yield running
+    running.close()
+
+
+def made(channel: grpc.Channel, method: str) -> Any:
+    return channel.unary_unary(method)
+
+
+def call(server: ServerProcess, method: str) -> None:
+    """A call that leaves a line at debug: there is no such method."""
+    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError, match="unknown method"):
+        made(channel, method)(b"", timeout=30)
+
+
+def of_method(method: str) -> str:
+    return f"UNIMPLEMENTED of '{method}': unknown_method"
+
+
+def test_sigusr1_turns_debug_on_and_off_again(server: ServerProcess) -> None:
+    call(server, "/before/M")
+    server.send(signal.SIGUSR1)
+    assert server.logged(event="log_level", log_level="debug")["level"] == "info"
+    call(server, "/while/M")
+    assert server.logged(message=of_method("/while/M"))["level"] == "debug"
+    server.send(signal.SIGUSR1)
+    server.logged(event="log_level", log_level="info")
+    call(server, "/after/M")
+    server.send(signal.SIGTERM)
+    assert server.wait() == 0
+    written = {line.get("message") for line in server.lines}
+    assert of_method("/before/M") not in written
+    assert of_method("/after/M") not in written
