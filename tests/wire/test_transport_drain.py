@@ -129,9 +129,30 @@ async def test_a_call_sent_before_the_client_saw_the_goaway_is_served(served: Se
         await client.read_until_goaway(1)
         late = client.request(message(b"late"), path="/t.T/Quick")
         await client.confirm_ping()
+        await client.confirm_ping()
         await client.round_trip()
         await client.round_trip()
         assert len(client.goaways) == 2  # at once, not when the time allowed for the ping is over
+        answer = await client.answer(late)
+        assert (answer.status, answer.data) == (Status.OK, message(b"late"))
+        assert (await client.read_until_goaway(2)).last_stream_id == late
+        assert await draining == 0
+
+
+@pytest.mark.parametrize("ping", [1, 2])
+async def test_a_call_that_comes_in_one_write_with_the_confirmation_is_served(served: Served, ping: int) -> None:
+    async with raw_client(served) as client:
+        await client.round_trip()
+        client.confirms = False
+        draining = asyncio.ensure_future(served.server.drain(BOUND_S))
+        await client.read_until_goaway(1)
+        if ping == 2:
+            await client.confirm_ping()
+        behind = client.take_writes()
+        await client.confirm_ping()
+        late = client.request(message(b"late"), path="/t.T/Quick")
+        behind()
+        client.confirms = True
         answer = await client.answer(late)
         assert (answer.status, answer.data) == (Status.OK, message(b"late"))
         assert (await client.read_until_goaway(2)).last_stream_id == late

@@ -142,6 +142,7 @@ class RawClient:
         self._decoder = hpack.Decoder()
         self._next_stream = 1
         self._unconfirmed: bytes | None = None
+        self._kept: bytearray | None = None
         self.confirms = True
         self.answers: dict[int, Answer] = {}
         self.goaways: list[GoAwayFrame] = []
@@ -191,13 +192,27 @@ class RawClient:
         async with asyncio.timeout(BOUND_S):
             while self._unconfirmed is None:
                 await self._read_frame()
-        self.write(PingFrame(0, self._unconfirmed, flags=["ACK"]))
+        ping, self._unconfirmed = self._unconfirmed, None
+        self.write(PingFrame(0, ping, flags=["ACK"]))
 
     def write(self, *frames: Frame) -> None:
         self.write_bytes(b"".join(frame.serialize() for frame in frames))
 
     def write_bytes(self, data: bytes) -> None:
-        self._writer.write(data)
+        if self._kept is not None:
+            self._kept += data
+        else:
+            self._writer.write(data)
+
+    def take_writes(self) -> Callable[[], None]:
+        """Keeps what is written from now on; what is returned writes it all at once."""
+        self._kept = bytearray()
+
+        def let_go() -> None:
+            kept, self._kept = self._kept, None
+            self.write_bytes(bytes(kept or b""))
+
+        return let_go
 
     def pause_reading(self) -> None:
         """Stops taking bytes from the socket: the kernel's buffers fill, and then the server's."""

@@ -192,7 +192,7 @@ class Server:
         self._metrics.methods = served.keys()
         self._grpc = GrpcServer(
             served,
-            limits=Limits(max_message_bytes=settings.max_message_bytes, max_connections=settings.max_connections),
+            limits=_limits(settings),
             on_rejected=self._on_rejected,
             on_unhandled=_on_unhandled,
         )
@@ -235,6 +235,15 @@ class Server:
 def _refuse(settings: Settings, failures: Sequence[LoadFailure]) -> None:
     if settings.strict_plugins and failures:
         raise StartError(f"--strict-plugins: {'; '.join(str(failure) for failure in failures)}")
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_message_bytes=settings.max_message_bytes,
+        max_connections=settings.max_connections,
+        max_connection_age=settings.max_connection_age or math.inf,
+        max_connection_age_grace=settings.max_connection_age_grace,
+    )
 
 
 def _on_unhandled(method: str, error: BaseException) -> str:

@@ -125,6 +125,17 @@ class Settings(BaseSettings):
         4 * 1024 * 1024, "Listening", "The largest request message in bytes; a larger one is refused."
     )
     max_connections: Count = _setting(10_000, "Listening", "Connections open at once; further ones are refused.")
+    max_connection_age: Seconds = _setting(
+        1800.0,
+        "Listening",
+        "Seconds, more or less by a tenth, after which a client is asked to connect anew, so that servers which are "
+        "added get their share of the calls; 0 is never.",
+    )
+    max_connection_age_grace: PositiveSeconds = _setting(
+        120.0,
+        "Listening",
+        "Seconds that calls of such a connection then have to end in; longer than --max-timeout, and none is lost.",
+    )
     grace: Seconds = _setting(
         25.0, "Listening", "Seconds that calls in flight, and creates, have to end in after SIGTERM or SIGINT."
     )

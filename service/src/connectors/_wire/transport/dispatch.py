@@ -67,8 +67,12 @@ class Service:
 class Dispatcher(AbstractHandler):
     """Takes the streams of one connection from grpclib."""
 
-    def __init__(self, service: Service, h2: H2Connection, connection: Connection, peer: str) -> None:
+    def __init__(
+        self, service: Service, h2: H2Connection, connection: Connection, peer: str, on_ended: Callable[[], None]
+    ) -> None:
+        """:param on_ended: told each time when a call is over."""
         self._service = service
+        self._on_ended = on_ended
         self._h2 = h2
         self._connection = connection
         self._peer = peer
@@ -107,6 +111,16 @@ class Dispatcher(AbstractHandler):
         for call in list(self._calls.values()):
             call.abandon()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether there are calls that end by themselves."""
+        return any(not call.route.endless for call in self._calls.values())
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Ends every call with a status."""
+        for call in list(self._calls.values()):
+            call.refuse(refusal)
+
     def _call(self, stream: Stream, headers: Headers, release_stream: Callable[[], None], outbound: Outbound) -> Call:
         service = self._service
         head = read_head(headers, service.limits.max_header_list_bytes)
@@ -123,6 +137,7 @@ class Dispatcher(AbstractHandler):
         def closing() -> None:
             del self._calls[stream_id]
             release_stream()
+            self._on_ended()
 
         def refuse(refusal: Refusal) -> None:
             call.refuse(refusal)

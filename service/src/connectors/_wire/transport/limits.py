@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 MESSAGE_OVERHEAD_BYTES = 64
@@ -13,6 +14,10 @@ BACKLOG = 1024
 LINGER_S = 1.0
 """How long a client may take to close a connection that is over. A socket closed while its peer still sends is reset,
 and a reset can destroy the last answers on their way."""
+
+
+AGE_SPREAD = 0.1
+"""By how much of it the age of a connection varies: what connected at the same time does not come back at one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,11 @@ class Limits:
     """Connections open at once."""
     handshake_timeout: float = 10.0
     """Seconds that a client has for its TLS handshake."""
+    max_connection_age: float = math.inf
+    """Seconds, more or less by :data:`AGE_SPREAD`, after which a client is asked to connect anew. Callers hold few
+    connections and hold them long: without an end to them a server that is added gets no calls."""
+    max_connection_age_grace: float = 120.0
+    """Seconds that the calls of such a connection then have to end in."""
     receive_timeout: float = 60.0
     """Seconds from a call's headers in which its request has to arrive, whatever the caller's own deadline. A handler
     that no longer waits for a message has its request; a stream that is endless on both sides has no such bound."""

@@ -26,6 +26,7 @@ class Reason(enum.StrEnum):
     BUFFERS_FULL = "buffers_full"
     DEADLINE = "deadline"
     SHUTDOWN = "shutdown"
+    CONNECTION_AGE = "connection_age"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     PROTOCOL_ERROR = "protocol_error"
     TLS_HANDSHAKE = "tls_handshake"

@@ -73,7 +73,7 @@ class GrpcServer:
         self._stop_listening()
         if not self._draining:
             self._draining = True
-            self._unsettled = len(self._sessions)
+            self._unsettled = sum(session.dispatcher.accepting for session in self._sessions)
             for session in list(self._sessions):
                 session.drain()
         await self._until(self._quiet, min(give_up, loop.time() + REQUEST_PATIENCE_S))

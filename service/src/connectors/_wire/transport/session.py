@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import random
 from typing import Protocol, cast
 
 from grpclib.config import Configuration
@@ -18,16 +20,16 @@ from hyperframe.frame import GoAwayFrame
 
 from connectors._wire.status import Status
 from connectors._wire.transport.dispatch import Dispatcher, Service
-from connectors._wire.transport.limits import LINGER_S
+from connectors._wire.transport.limits import AGE_SPREAD, LINGER_S
 from connectors._wire.transport.peer import address_of
-from connectors._wire.transport.refusal import Reason
+from connectors._wire.transport.refusal import Reason, Refusal
 
 STREAM_WINDOW_BYTES = 4 * 1024 * 1024
 CONNECTION_WINDOW_BYTES = 4 * STREAM_WINDOW_BYTES
 """Several times a stream's, so that one slow reader does not stop the other calls of its connection."""
 
 PING_BOUND_S = 1.0
-"""How long a client may take to confirm that it has seen the first GOAWAY."""
+"""How long a client may take to confirm that it has seen the first GOAWAY, and that no streams are behind."""
 
 _HTTP2_DEFAULT_WINDOW_BYTES = 65_535
 # Headers over the advertised limit fail their own call. Only a list this many times larger is taken for an attack,
@@ -35,9 +37,12 @@ _HTTP2_DEFAULT_WINDOW_BYTES = 65_535
 _HEADER_LIST_HARD_FACTOR = 4
 _FRAME_HEADER_BYTES = 9
 _LAST_STREAM_ID = 2**31 - 1
-_DRAIN_PING = b"draining"
+# Two, since a client may confirm the first before it writes the streams that it had begun by then: gRPC's C core does.
+_DRAIN_PINGS = (b"draining", b"drained?")
 _TLS_RECORD = b"\x16\x03"
 """How the first message of TLS begins."""
+
+_TOO_OLD = Refusal(Status.UNAVAILABLE, Reason.CONNECTION_AGE, "the connection has reached its greatest age")
 
 _GRPCLIB_CONFIG = Configuration().__for_server__()
 # Requests are checked where a fault fails one call; h2's own checks would end the connection and every call on it.
@@ -81,8 +86,7 @@ class _Events(EventsProcessor):
 
     def process_ping_ack_received(self, event: PingAckReceived) -> None:
         super().process_ping_ack_received(event)
-        if event.ping_data == _DRAIN_PING:
-            self._session.settle()
+        self._session.confirmed(event.ping_data)
 
 
 class Session(H2Protocol):
@@ -98,7 +102,9 @@ class Session(H2Protocol):
         self._service = service
         self._settle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
+        self._age_timer: asyncio.TimerHandle | None = None
         self._draining = False
+        self._aged = False
         self._admitted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -118,7 +124,7 @@ class Session(H2Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
         self.connection = Connection(self._h2, self._transport, config=self.config)
-        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, address_of(transport))
+        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, address_of(transport), self._call_ended)
         self.processor = _Events(self.dispatcher, self.connection, self)
         self._admitted = self._owner.opened(self)
         if not self._admitted:
@@ -130,6 +136,9 @@ class Session(H2Protocol):
             return
         self.connection.flush()
         self.connection.initialize()
+        if limits.max_connection_age < math.inf:
+            spread = 1 + random.uniform(-AGE_SPREAD, AGE_SPREAD)  # noqa: S311 - no secret
+            self._age_timer = asyncio.get_running_loop().call_later(limits.max_connection_age * spread, self._age)
 
     def data_received(self, data: bytes) -> None:
         """Feeds HTTP/2 and handles what came of it; a violation ends this connection and no other."""
@@ -169,7 +178,7 @@ class Session(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancels every call of this connection."""
-        for timer in (self._settle_timer, self._linger_timer):
+        for timer in (self._settle_timer, self._linger_timer, self._age_timer):
             if timer is not None:
                 timer.cancel()
         self.processor.close(reason="connection lost")
@@ -188,9 +197,21 @@ class Session(H2Protocol):
             self.settle()
             return
         self._goaway(_LAST_STREAM_ID)
-        self._h2.ping(_DRAIN_PING)
+        self._h2.ping(_DRAIN_PINGS[0])
         self.connection.flush()
         self._settle_timer = asyncio.get_running_loop().call_later(PING_BOUND_S, self.settle)
+
+    def confirmed(self, ping: bytes) -> None:
+        """The client answered a PING. What came with the answer is handled first: streams may be behind it."""
+        if ping in _DRAIN_PINGS:
+            asyncio.get_running_loop().call_soon(self._confirmed, ping)
+
+    def _confirmed(self, ping: bytes) -> None:
+        if ping == _DRAIN_PINGS[1]:
+            self.settle()
+        elif self.dispatcher.accepting and not self.connection.is_closing():
+            self._h2.ping(_DRAIN_PINGS[1])
+            self.connection.flush()
 
     def settle(self) -> None:
         """Names the last stream this connection serves; from here on others are refused as safe to send elsewhere."""
@@ -201,6 +222,7 @@ class Session(H2Protocol):
             self._settle_timer.cancel()
         self._goaway(self._h2.highest_inbound_stream_id)
         self._owner.settled(self)
+        self._call_ended()
 
     def close(self) -> None:
         """Closes once what was written has left."""
@@ -209,6 +231,27 @@ class Session(H2Protocol):
     def abort(self) -> None:
         """Closes at once."""
         self._transport.abort()
+
+    def _age(self) -> None:
+        """The connection is old: its client is to open another, and this one ends with its last call."""
+        self._aged = True
+        grace = self._service.limits.max_connection_age_grace
+        self._age_timer = asyncio.get_running_loop().call_later(grace, self._outlive)
+        self.drain()
+
+    def _outlive(self) -> None:
+        self.settle()
+        self.dispatcher.refuse(_TOO_OLD)
+
+    def _call_ended(self) -> None:
+        if self._aged and not self.dispatcher.accepting and not self.dispatcher.awaited:
+            # Not from here: the call that ended is still at it.
+            asyncio.get_running_loop().call_soon(self._end_of_age)
+
+    def _end_of_age(self) -> None:
+        if self._linger_timer is None and not self.connection.is_closing():
+            self.dispatcher.refuse(_TOO_OLD)  # those that never end by themselves
+            self._hang_up()
 
     def _goaway(self, last_stream_id: int) -> None:
         # Written past h2, which takes a sent GOAWAY for the end and would send no more answers after it.
@@ -222,5 +265,8 @@ class Session(H2Protocol):
         self.connection.flush()
         self.dispatcher.close()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:
+                pass  # the client was faster: nothing is there to be ended
         self._linger_timer = asyncio.get_running_loop().call_later(LINGER_S, self.close)
