@@ -76,6 +76,7 @@ check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import 
 	$(BIN)/lint-imports
 	@$(MAKE) proto-check
 	$(BIN)/python docs/generate_settings.py --check
+	$(MKDOCS) --quiet --site-dir build/site
 
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

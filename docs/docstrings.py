@@ -44,7 +44,10 @@ class MarkdownDocstrings(griffe.Extension):
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Once an object has been made of the code."""
-        if obj.name.startswith("__"):
-            obj.public = False
         if obj.docstring is not None:
             obj.docstring.value = as_markdown(obj.docstring.value)
+
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Once all of a class has been read. Its ``__init__`` becomes the class's own signature."""
+        for name in [name for name in cls.members if name.startswith("__") and name != "__init__"]:
+            del cls.members[name]

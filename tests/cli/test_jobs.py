@@ -57,7 +57,7 @@ MEMBERS = {
 }
 
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "operate" / "jobs.md"
 
 
 def key(number: int) -> str:
@@ -285,13 +285,13 @@ def test_a_flag_that_is_none_is_exit_code_2(run: Run, old_jobs: str, flag: str) 
 
 
 def first_columns(heading: str) -> set[str]:
-    """The words in code style in the first column of one of the README's tables."""
-    _, _, table = README.read_text("utf-8").partition(f"\n| {heading} | |\n|---|---|\n")
+    """The words in code style in the first column of one of the guide's tables."""
+    _, _, table = PAGE.read_text("utf-8").partition(f"\n| {heading} | |\n|---|---|\n")
     lines = table.partition("\n\n")[0].splitlines()
     return {word for line in lines for word in re.findall("`([^`]+)`", line.split("|")[1])}
 
 
-def test_the_readme_names_every_fate_and_every_member() -> None:
+def test_the_guide_names_every_fate_and_every_member() -> None:
     assert first_columns("fate") == {fate.value for fate in Fate}
     assert first_columns("member") == MEMBERS
 

@@ -1,4 +1,4 @@
-"""Every page of the guide, done: see tests/docs/walk.py for how a page is read."""
+"""Every page of the guide, and README.md, done: see tests/docs/walk.py for how a page is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.emulators.fixtures import crucible_url
 
 __all__ = ["crucible_url"]
 
-PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")))
 
 
 @pytest.mark.parametrize("page", PAGES)
