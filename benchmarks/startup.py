@@ -1,7 +1,8 @@
 """``make bench``: how long the server takes to be ready, and what it holds in memory at rest.
 
 It is started again and again, each time as a process of its own: without a plugin, then with every one that is
-installed. Beside it, in the same rounds, the bare interpreter tells how fast the machine is just then.
+installed. Beside it, in the same rounds, the bare interpreter tells how fast the machine is just then. The CPU time, of
+all its threads, user's and system's, depends less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _BARE = "the bare interpreter, with asyncio"
 @dataclass(frozen=True)
 class _Start:
     seconds: float
+    cpu: float
+    """Seconds."""
     megabytes: float
 
 
@@ -43,9 +46,11 @@ def main() -> None:
         seen[_BARE].append(_bare())
         for name, arguments in servers.items():
             seen[name].append(_served(arguments))
-    print(f"\nFrom the start of the process until it serves; resident memory {_AT_REST:g} s later. {rounds} rounds.")
+    print("\nFrom the start of the process until it serves, in seconds: the median (the first to the last tenth), of")
+    print(f"which CPU time; resident memory {_AT_REST:g} s later. {rounds} rounds.")
     for name, starts in seen.items():
-        print(f"  {name:<36}{_spread([each.seconds for each in starts])}   {_memory(starts):6.1f} MB")
+        took, used = ([getattr(each, what) for each in starts] for what in ("seconds", "cpu"))
+        print(f"  {name:<36}{_spread(took)}  {_spread(used)}  {_memory(starts):6.1f} MB")
     last = seen["the server with every plugin"]
     ready = "met" if median(each.seconds for each in last) <= READY_TARGET else "missed"
     small = "met" if _memory(last) <= MEMORY_TARGET else "missed"
@@ -53,10 +58,12 @@ def main() -> None:
 
 
 def _bare() -> _Start:
-    program = "import asyncio; print(open('/proc/self/statm').read())"
+    program = "import asyncio, time; print(time.process_time(), open('/proc/self/statm').read())"
     begin = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return _Start(time.perf_counter() - begin, _resident(done.stdout))
+    seconds = time.perf_counter() - begin
+    cpu, _, statm = done.stdout.partition(" ")
+    return _Start(seconds, float(cpu), _resident(statm))
 
 
 def _served(arguments: list[str]) -> _Start:
@@ -77,12 +84,18 @@ def _served(arguments: list[str]) -> _Start:
             assert server.stderr is not None  # noqa: S101 - it is a pipe
             if not any("event=ready" in line for line in server.stderr):
                 raise SystemExit("the server ended before it was ready")
-            seconds = time.perf_counter() - begin
+            seconds, cpu = time.perf_counter() - begin, _cpu(server.pid)
             time.sleep(_AT_REST)
-            return _Start(seconds, _resident(Path(f"/proc/{server.pid}/statm").read_text("ascii")))
+            return _Start(seconds, cpu, _resident(Path(f"/proc/{server.pid}/statm").read_text("ascii")))
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
+
+
+def _cpu(pid: int) -> float:
+    """Seconds so far, in steps of 10 ms: utime and stime of https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
+    after_name = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(statm: str) -> float:
@@ -96,7 +109,7 @@ def _memory(starts: list[_Start]) -> float:
 
 def _spread(seconds: list[float]) -> str:
     tenths = quantiles(seconds, n=10)
-    return f"{median(seconds):6.3f} s ({tenths[0]:.3f} to {tenths[-1]:.3f})"
+    return f"{median(seconds):6.3f} ({tenths[0]:.3f} to {tenths[-1]:.3f})"
 
 
 if __name__ == "__main__":
