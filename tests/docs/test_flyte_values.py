@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped] # it publishes no types
 from lightkube import codecs
 from prometheus_client.parser import text_string_to_metric_families
 
