@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,8 @@ def test_a_table_that_is_out_of_date_is_written_anew() -> None:
 
 def test_it_names_every_flag_of_the_server_and_no_other() -> None:
     code = "import sys; from connectors.cli import main; sys.argv = ['connectors', 'serve', '--help']; main()"
-    helped = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wide = {**os.environ, "COLUMNS": "200"}  # a flag is not to be broken off at the end of a line
+    helped = subprocess.run([sys.executable, "-c", code], env=wide, capture_output=True, text=True, check=True)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", helped.stdout)) - {"--help"}
     named = set(re.findall(r"^\| `(--[a-z-]+)`", TEXT, re.MULTILINE))
     assert named == {flag for flag in flags if not flag.startswith("--no-")}
