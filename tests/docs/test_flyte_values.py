@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
+import subprocess
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -257,6 +260,16 @@ def test_the_alerts_ask_for_what_the_server_tells() -> None:
         assert set(asked) <= labels().get(metric, frozenset()), rule["alert"]
         codes = re.findall(r"error_code=~?\"([^\"]*)\"", rule["expr"])
         assert {code for text in codes for code in text.split("|")} <= set(Status.__members__)
+
+
+def test_promtool_can_read_the_alerts(tmp_path: Path) -> None:
+    [block] = checked_here("test_the_alerts_ask_for_what_the_server_tells")
+    rules = tmp_path / block.title
+    rules.write_text(block.text, "utf-8")
+    promtool = shutil.which("promtool")
+    assert promtool is not None, "promtool comes with Debian's package prometheus"
+    checked = subprocess.run([promtool, "check", "rules", str(rules)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_limits_have_these_flags_and_defaults() -> None:
