@@ -91,7 +91,7 @@ def _limits() -> str:
 
 def _secrets() -> str:
     documented = _docstrings(SecretsOfPlugin)
-    return "\n" + _table(("key", "meaning"), ((f"`{name}`", documented[name]) for name in SecretsOfPlugin.model_fields))
+    return "\n" + _table(("key", "secrets"), ((f"`{name}`", documented[name]) for name in SecretsOfPlugin.model_fields))
 
 
 def _plugins() -> str:
