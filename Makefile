@@ -104,7 +104,7 @@ LOCK = index=$$($(BIN)/python -m pip config get global.index-url 2>/dev/null) &&
 .PHONY: lock
 lock: $(STAMP) ## resolve both requirements.lock anew from every pyproject.toml
 	@$(LOCK) --group pyproject.toml:dev --all-extras --output-file requirements.lock
-	@$(LOCK) --group pyproject.toml:image --extra redis --extra postgresql --extra kubernetes --constraint requirements.lock \
+	@$(LOCK) --group pyproject.toml:image --extra redis --extra postgresql --extra kubernetes --extra otel --constraint requirements.lock \
 		--output-file service/requirements.lock
 
 .PHONY: wheels

@@ -1,13 +1,15 @@
-"""What leads out of the process by setting: the sources of secrets, and the way that requests take."""
+"""What leads out of the process by setting: the sources of secrets, the way that requests take, and traces."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from connectors._engine.secret_access import REQUEST
+from connectors._observability import traces
 from connectors._settings import Settings
 from connectors.errors import ConnectorError
 from connectors.secrets import EnvironmentSecrets, FileSecrets, KubernetesSecrets, SecretSource, remember
@@ -63,4 +65,4 @@ def doubts(settings: Settings) -> Sequence[str]:
         found.append("--secret-sources has kubernetes, which reads nothing without --secret-namespaces")
     if settings.secret_namespaces and "kubernetes" not in settings.secret_sources:
         found.append("--secret-namespaces means nothing while --secret-sources does not have kubernetes")
-    return found
+    return [*found, *traces.doubts(os.environ)]

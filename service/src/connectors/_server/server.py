@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from connectors._engine.engine import Engine
 from connectors._engine.events import Observer
@@ -21,7 +23,8 @@ from connectors._observability.event_loop import LoopProbe
 from connectors._observability.http_endpoint import Answer, HttpEndpoint, Page, text
 from connectors._observability.logs import UnknownStateLog, log_call, log_registry
 from connectors._observability.metrics import Metrics
-from connectors._registry import LoadFailure, Registry
+from connectors._observability.traces import open_tracing
+from connectors._registry import LoadFailure, Registered, Registry
 from connectors._server import outside, tls
 from connectors._server.discovery import mistakes, nothing_served
 from connectors._server.ending import CLOSE_WITHIN
@@ -44,10 +47,14 @@ from connectors._wire.stored_forms import MessageForms
 from connectors._wire.transport import GrpcServer, Limits
 from connectors.http import HttpClient
 
+if TYPE_CHECKING:
+    from connectors._observability.otel import Tracing
+
 __all__ = ["Addresses", "Server"]
 
 log = logging.getLogger("connectors.server")
 
+_TRACES_WITHIN = 3.0  # seconds for the traces that are not sent yet, where there is time
 _REST = 1.0  # seconds for what is closed after the connectors; these have as much in any case
 
 
@@ -70,6 +77,7 @@ class Server:
         self._stack = AsyncExitStack()
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
+        self._tracing: Tracing | None = None
         self._store: WatchedStore
         self._health: Health
         self._engine: Engine
@@ -85,6 +93,8 @@ class Server:
         if unusable:
             raise StartError("; ".join(unusable))
         outside.hide_password(settings)
+        self._tracing = open_tracing(os.environ, version())
+        stack.push_async_callback(self._close_tracing)
         endpoint = HttpEndpoint(self._pages())
         stack.push_async_callback(endpoint.aclose)
         metrics_at = await listen(
@@ -113,6 +123,7 @@ class Server:
                 observers=self._observers(),
                 meters=(self._metrics.used,),
                 facts=self._facts,
+                tracer=self._tracing,
                 secret_sources=outside.secret_sources(settings),
                 plugin_secrets=settings.plugin_secrets(),
             )
@@ -145,7 +156,7 @@ class Server:
 
     async def _start_connectors(self, http: HttpClient) -> Registry:
         _refuse(self._settings, self._registry.failures)
-        registry = await start_connectors(self._registry, http, lambda item: ConnectorTelemetry(item, self._facts))
+        registry = await start_connectors(self._registry, http, self._telemetry_of)
         self._stack.push_async_callback(self._close_connectors, registry)
         self._metrics.plugin_failures(registry.failures)
         self._metrics.connectors(registry)
@@ -156,6 +167,14 @@ class Server:
         if not len(registry):
             log.warning("%s", nothing_served(self._settings, registry))
         return registry
+
+    def _telemetry_of(self, item: Registered) -> ConnectorTelemetry:
+        return ConnectorTelemetry(item, self._facts, self._tracing)
+
+    async def _close_tracing(self) -> None:
+        if self._tracing is not None:
+            left = self._close_by - asyncio.get_running_loop().time() - _REST / 2
+            await self._tracing.aclose(min(_TRACES_WITHIN, max(left, _REST / 4)))
 
     def _observers(self) -> tuple[Observer, ...]:
         observers: tuple[Observer, ...] = (self._metrics.observe, log_call, UnknownStateLog())

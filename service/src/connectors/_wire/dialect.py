@@ -21,6 +21,7 @@ __all__ = ["IDEMPOTENCY_KEY", "Dialect", "caller_of"]
 IDEMPOTENCY_KEY = "idempotency-key"
 """The metadata in which a caller may name its request: the same name, the same job."""
 _LONGEST_KEY = 255
+_TRACE = ("traceparent", "tracestate")
 
 
 class Dialect(ABC):
@@ -81,6 +82,8 @@ def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None 
         protocol=protocol,
         deadline=call.deadline,
         peer=call.peer,
+        method=call.method,
+        trace={name: call.metadata[name] for name in _TRACE if name in call.metadata},
         idempotency_key=key.strip() if key else "",
         secrets=secrets or {},
         on_answered=call.on_answered,
