@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors import PermissionDenied, Phase, Unavailable
-from connectors.local import RunOptions, TaskFailed, TaskTimedOut
+from connectors.local import TaskFailed
 from connectors_http import WebhookConfig, WebhookTask
 from plugins.http.tests.fake_service import FakeService, Reply
 
@@ -18,7 +18,7 @@ def allowed(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONNECTORS_HTTP__PRIVATE_NETWORKS", "127.0.0.0/8")
 
 
-def call(service: FakeService, *, timeout: float | None = None) -> WebhookTask:
+def call(service: FakeService) -> WebhookTask:
     config = WebhookConfig(
         url=f"{service.url}/orders/{{inputs.number}}", data={"state": "{inputs.state}"}, outputs={"id": "/id"}
     )
@@ -27,7 +27,6 @@ def call(service: FakeService, *, timeout: float | None = None) -> WebhookTask:
         config,
         inputs={"number": int, "state": str},
         outputs={"id": int},
-        local_run=RunOptions(timeout=timeout),
     )
 
 
@@ -50,13 +49,6 @@ async def test_a_service_that_cannot_answer_now_is_an_error_and_a_post_is_not_re
     service.will_say(Reply(503))
     with pytest.raises(Unavailable, match="503"):
         await call(service).run(number=7, state="paid")
-    assert len(service.received) == 1
-
-
-async def test_a_call_that_takes_too_long_is_broken_off(service: FakeService) -> None:
-    service.will_say(Reply(hangs=True))
-    with pytest.raises(TaskTimedOut):
-        await call(service, timeout=0.5).run(number=7, state="paid")
     assert len(service.received) == 1
 
 

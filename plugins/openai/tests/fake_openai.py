@@ -53,6 +53,8 @@ class FakeOpenAI:
         }
         self.batches: dict[str, dict[str, Any]] = {}
         """In the order in which they were made."""
+        self.new_status = "validating"
+        """Of a batch that is made."""
         self.files: dict[str, bytes] = {}
         self.knows_ranges = True
         self.clock: Callable[[], float] = time.time
@@ -79,7 +81,7 @@ class FakeOpenAI:
             "errors": None,
             "input_file_id": "file-input",
             "completion_window": "24h",
-            "status": "validating",
+            "status": self.new_status,
             "output_file_id": None,
             "error_file_id": None,
             "created_at": int(self.clock()),

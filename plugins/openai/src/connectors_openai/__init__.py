@@ -9,7 +9,7 @@ from connectors_openai.batch import OpenAIBatch, OpenAIBatchConnector
 from connectors_openai.chat import ChatGPTConnector
 from connectors_openai.embeddings import OpenAIEmbeddingsConnector
 from connectors_openai.settings import OpenAISettings
-from connectors_openai.task import ChatGPTTask, OpenAIBatchTask
+from connectors_openai.task import ChatGPTTask, OpenAIBatchTask, OpenAIEmbeddingsTask
 from connectors_openai.task_config import ChatGPTConfig, OpenAIBatchConfig, OpenAIEmbeddingsConfig
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "OpenAIBatchTask",
     "OpenAIEmbeddingsConfig",
     "OpenAIEmbeddingsConnector",
+    "OpenAIEmbeddingsTask",
     "OpenAISettings",
     "connectors",
 ]

@@ -11,24 +11,21 @@ from connectors import (
     Phase,
     Resource,
     ResourceError,
-    SyncConnectorBase,
     TaskTemplate,
     Unavailable,
 )
 from connectors_openai._api import array, object_of
-from connectors_openai._clients import SECRET_NAMES
-from connectors_openai._connecting import Connecting, organization_of
+from connectors_openai._asking import AskingConnector, parameters_of
 from connectors_openai._errors import ContentFiltered
-from connectors_openai._parameters import Parameters, is_name, meant, text_input
+from connectors_openai._parameters import is_name, text_input
 from connectors_openai._usage import usage_of
-from connectors_openai.settings import OpenAISettings
 
 __all__ = ["ChatGPTConnector"]
 
 _DOING = "the chat"
 
 
-class ChatGPTConnector(SyncConnectorBase):
+class ChatGPTConnector(AskingConnector):
     """Asks a chat model.
 
     ``custom`` has ``chatgpt_config``, the parameters of a chat, and may have ``openai_organization`` and
@@ -36,21 +33,11 @@ class ChatGPTConnector(SyncConnectorBase):
     """
 
     task_type = "chatgpt"
-    Settings = OpenAISettings
-    secret_names = SECRET_NAMES
-
-    def __init__(self, settings: OpenAISettings | None = None) -> None:
-        """:raises ValueError: ``OPENAI_BASE_URL`` holds no URL that may be used."""
-        super().__init__(settings)
-        self._connecting = Connecting(self.settings)
 
     @property
     def name(self) -> str:
         """As Flyte 1's connector calls itself."""
         return "ChatGPT Connector"
-
-    async def aclose(self) -> None:
-        await self._connecting.aclose()
 
     async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
         """The model's answer. One that was refused, by the model or by a content filter, has failed.
@@ -58,14 +45,11 @@ class ChatGPTConnector(SyncConnectorBase):
         :raises InvalidRequest: the task has no model or no message, or OpenAI refused a parameter.
         :raises ConnectorError: as OpenAI says.
         """
-        parameters = Parameters.of(task.custom, "chatgpt_config", overwritten=("messages",))
-        if not is_name(parameters.body.get("model")):
-            hint = meant(task.custom, "chatgpt_config")
-            raise InvalidRequest(f"the task's custom.chatgpt_config.model is missing: the model to ask{hint}")
+        parameters = parameters_of(task, "chatgpt_config", overwritten="messages")
         if parameters.body.get("stream"):
             raise InvalidRequest("the task's custom.chatgpt_config.stream: an answer comes in one piece; take it out")
         message = {"role": "user", "content": text_input(ctx, "message")}
-        api, _ = await self._connecting.api(ctx, **organization_of(task.custom))
+        api = await self._api(task, ctx)
         try:
             answer = await api.chat({**parameters.body, "messages": [message]}, timeout=parameters.timeout)
         except ContentFiltered as error:

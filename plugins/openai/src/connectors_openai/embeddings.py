@@ -11,13 +11,11 @@ from array import array as typed_array
 from collections.abc import Mapping
 from typing import Any
 
-from connectors import Context, InvalidRequest, Phase, Resource, SyncConnectorBase, TaskTemplate, Unavailable
+from connectors import Context, InvalidRequest, Phase, Resource, TaskTemplate, Unavailable
 from connectors_openai._api import array, object_of
-from connectors_openai._clients import SECRET_NAMES
-from connectors_openai._connecting import Connecting, organization_of
-from connectors_openai._parameters import Parameters, is_name, meant, text_input
+from connectors_openai._asking import AskingConnector, parameters_of
+from connectors_openai._parameters import text_input
 from connectors_openai._usage import usage_of
-from connectors_openai.settings import OpenAISettings
 
 __all__ = ["OpenAIEmbeddingsConnector"]
 
@@ -27,7 +25,7 @@ _MOST_NUMBERS = 275_000
 _MOST_TEXTS = 2_048  # https://developers.openai.com/api/reference/resources/embeddings/methods/create
 
 
-class OpenAIEmbeddingsConnector(SyncConnectorBase):
+class OpenAIEmbeddingsConnector(AskingConnector):
     """Asks a model for the embeddings of texts.
 
     ``custom`` has ``config``, the parameters of the request, and may have ``openai_organization`` and
@@ -35,20 +33,10 @@ class OpenAIEmbeddingsConnector(SyncConnectorBase):
     """
 
     task_type = "openai-embeddings"
-    Settings = OpenAISettings
-    secret_names = SECRET_NAMES
-
-    def __init__(self, settings: OpenAISettings | None = None) -> None:
-        """:raises ValueError: ``OPENAI_BASE_URL`` holds no URL that may be used."""
-        super().__init__(settings)
-        self._connecting = Connecting(self.settings)
 
     @property
     def name(self) -> str:
         return "OpenAI Embeddings Connector"
-
-    async def aclose(self) -> None:
-        await self._connecting.aclose()
 
     async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
         """The vectors.
@@ -56,18 +44,15 @@ class OpenAIEmbeddingsConnector(SyncConnectorBase):
         :raises InvalidRequest: the task has no model or no texts, or OpenAI refused a parameter.
         :raises ConnectorError: as OpenAI says.
         """
-        parameters = Parameters.of(task.custom, "config", overwritten=("input",))
+        parameters = parameters_of(task, "config", overwritten="input")
         body = dict(parameters.body)
-        if not is_name(body.get("model")):
-            hint = meant(task.custom, "config")
-            raise InvalidRequest(f"the task's custom.config.model is missing: the model to ask{hint}")
         # four bytes for a number instead of some twenty; "float" is for servers that do not know the other
         if body.setdefault("encoding_format", "base64") not in {"base64", "float"}:
             raise InvalidRequest("the task's custom.config.encoding_format must be 'float' or 'base64'")
         texts = _texts(ctx)
         if isinstance(body.get("dimensions"), int):
             _check_size(len(texts), body["dimensions"])
-        api, _ = await self._connecting.api(ctx, **organization_of(task.custom))
+        api = await self._api(task, ctx)
         answer = await api.embeddings({**body, "input": texts}, timeout=parameters.timeout)
         usage = usage_of(answer, ctx)
         vectors = await asyncio.to_thread(_vectors, answer, len(texts))  # up to some millions of numbers

@@ -1,11 +1,11 @@
-"""Chats and batches as tasks in Python."""
+"""Chats, embeddings and batches as tasks in Python."""
 
 from __future__ import annotations
 
 from connectors.local import ConnectorTask, RunOptions
-from connectors_openai.task_config import ChatGPTConfig, OpenAIBatchConfig
+from connectors_openai.task_config import ChatGPTConfig, OpenAIBatchConfig, OpenAIEmbeddingsConfig
 
-__all__ = ["ChatGPTTask", "OpenAIBatchTask"]
+__all__ = ["ChatGPTTask", "OpenAIBatchTask", "OpenAIEmbeddingsTask"]
 
 
 class ChatGPTTask(ConnectorTask):
@@ -15,6 +15,21 @@ class ChatGPTTask(ConnectorTask):
         """:param name: of the task, for people. :param local_run: how its runs go."""
         super().__init__(
             name, "chatgpt", inputs={"message": str}, outputs={"o0": str}, config=config, local_run=local_run
+        )
+
+
+class OpenAIEmbeddingsTask(ConnectorTask):
+    """Asks a model for vectors: ``task(texts=["…"])`` returns a list of floats for each text, in their order."""
+
+    def __init__(self, name: str, config: OpenAIEmbeddingsConfig, *, local_run: RunOptions | None = None) -> None:
+        """:param name: of the task, for people. :param local_run: how its runs go."""
+        super().__init__(
+            name,
+            "openai-embeddings",
+            inputs={"texts": list[str]},
+            outputs={"vectors": list[list[float]]},
+            config=config,
+            local_run=local_run,
         )
 
 
