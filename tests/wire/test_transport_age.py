@@ -154,8 +154,8 @@ async def test_connections_of_one_instant_do_not_end_at_one(handlers: Handlers) 
     async with server(handlers, age=1.0) as served:
 
         async def age() -> float:
+            began = loop.time()
             async with raw_client(served) as client:
-                began = loop.time()
                 await client.read_until_goaway()
                 return loop.time() - began
 

@@ -150,7 +150,7 @@ async def test_the_newest_call_is_refused_when_its_connection_holds_too_much_and
         newest = await client.answer(client.request(PART, end=False))
         assert (newest.status, newest.message) == (
             Status.RESOURCE_EXHAUSTED,
-            "the connection holds over 4000 bytes of unfinished requests",
+            "the connection holds over 4000 bytes of unfinished requests and unread answers",
         )
         for stream_id in first:
             client.data(stream_id, REST, end=True)
@@ -204,7 +204,7 @@ async def test_when_the_server_is_full_the_connection_that_holds_most_makes_room
         refused = await greedy.answer(greedy_calls.pop())
         assert (refused.status, refused.message) == (
             Status.RESOURCE_EXHAUSTED,
-            "the server holds over 4000 bytes of unfinished requests",
+            "the server holds over 4000 bytes of unfinished requests and unread answers",
         )
         modest.data(modest_call, REST, end=True)
         assert (await modest.answer(modest_call)).status is Status.OK

@@ -1,4 +1,4 @@
-"""How much of unfinished requests is held in memory, by connection and in all.
+"""How much of unfinished requests and unread answers is held in memory, by connection and in all.
 
 Flow control cannot bound it: messages in progress on many streams share one connection's window, and would wait for
 each other for ever if they held it. So they are let in, counted here, and refused when they are too many.
@@ -41,7 +41,7 @@ class Buffers:
         """Ends calls until what is held is within the bound."""
         while self.held > self.most:
             heaviest = max(self._connections, key=lambda connection: connection.held)
-            heaviest.refuse_newest(f"the server holds over {self.most} bytes of unfinished requests")
+            heaviest.refuse_newest(f"the server holds over {self.most} bytes of unfinished requests and unread answers")
 
 
 class ConnectionBuffers:
@@ -65,7 +65,7 @@ class ConnectionBuffers:
         if grown > 0:
             most = self._shared.most_of_connection
             while self.held > most:
-                self.refuse_newest(f"the connection holds over {most} bytes of unfinished requests")
+                self.refuse_newest(f"the connection holds over {most} bytes of unfinished requests and unread answers")
             self._shared.relieve()
 
     def refuse_newest(self, why: str) -> None:

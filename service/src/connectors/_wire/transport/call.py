@@ -76,6 +76,7 @@ class Call:
         self._closing = closing
         self._on_rejected = on_rejected
         self._on_unhandled = on_unhandled
+        self.started = 0.0
         self._answer: bytes | None = None
         self._sending = False
         self._ended = False
@@ -146,6 +147,7 @@ class Call:
     def start(self) -> asyncio.Task[None]:
         """Runs the handler in a task of its own."""
         loop = asyncio.get_running_loop()
+        self.started = loop.time()
         if self.deadline is not None:
             self._timer = loop.call_at(self.deadline, self._expire)
         self._task = loop.create_task(self._run())

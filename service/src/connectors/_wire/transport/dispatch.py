@@ -15,9 +15,10 @@ from connectors._wire.status import Status
 from connectors._wire.transport.buffers import Buffers, ConnectionBuffers
 from connectors._wire.transport.call import Call, Route
 from connectors._wire.transport.framing import MessageReader
+from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.inbox import Inbox
-from connectors._wire.transport.limits import Limits
-from connectors._wire.transport.outbound import Outbound
+from connectors._wire.transport.limits import EARLY_RESET_S, Limits
+from connectors._wire.transport.outbound import Outbound, Unread
 from connectors._wire.transport.refusal import Reason, Refusal
 from connectors._wire.transport.request import Headers, method_of, read_head
 
@@ -68,13 +69,21 @@ class Dispatcher(AbstractHandler):
     """Takes the streams of one connection from grpclib."""
 
     def __init__(
-        self, service: Service, h2: H2Connection, connection: Connection, peer: str, on_ended: Callable[[], None]
+        self,
+        service: Service,
+        h2: H2Connection,
+        connection: Connection,
+        *,
+        gate: Gate,
+        peer: str,
+        on_ended: Callable[[], None],
     ) -> None:
         """:param on_ended: told each time when a call is over."""
         self._service = service
         self._on_ended = on_ended
         self._h2 = h2
         self._connection = connection
+        self._gate = gate
         self._peer = peer
         self._calls: dict[int, Call] = {}
         self._buffers = ConnectionBuffers(service.buffers)
@@ -86,7 +95,7 @@ class Dispatcher(AbstractHandler):
         self._accept(stream, cast(Headers, headers), release_stream)  # bytes: the session turned decoding off
 
     def _accept(self, stream: Stream, headers: Headers, release_stream: Callable[[], None]) -> None:
-        outbound = Outbound(stream, self._h2)
+        outbound = Outbound(stream, self._h2, self._gate)
         if not self.accepting:
             outbound.refuse_stream()
             release_stream()
@@ -101,10 +110,12 @@ class Dispatcher(AbstractHandler):
         self._service.in_flight.run(call)
 
     def cancel(self, stream: Stream) -> None:
-        """The stream was reset: its call is cancelled, and no other."""
+        """The stream was reset: its call is cancelled, and no other. :raises Flood: there were too many such."""
         call = self._calls.get(cast(int, stream.id))
         if call is not None:
             call.abandon()
+            if asyncio.get_running_loop().time() - call.started < EARLY_RESET_S:
+                self._gate.reset_early()
 
     def close(self) -> None:
         """The connection is gone, and every call on it."""
@@ -142,6 +153,10 @@ class Dispatcher(AbstractHandler):
         def refuse(refusal: Refusal) -> None:
             call.refuse(refusal)
 
+        def unread(refusal: Refusal) -> None:
+            call.refuse(refusal)
+
+        outbound.unread = Unread(self._buffers, unread, service.limits.send_timeout)
         inbox = Inbox(
             MessageReader(service.limits.max_message_bytes, head.encoding),
             single=not route.client_streaming,

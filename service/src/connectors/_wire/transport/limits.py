@@ -16,6 +16,29 @@ LINGER_S = 1.0
 and a reset can destroy the last answers on their way."""
 
 
+FRAMES_AT_ONCE = 50
+"""Frames of one connection that are handled between two turns of the event loop: the others have their turn too."""
+
+FLOOD_BURST, FLOOD_PER_SECOND = 2000.0, 200.0
+"""Frames beside calls that a client may send at once, and that it may send for ever; see `gate.py`."""
+SETTINGS_COST = 20.0
+"""What SETTINGS counts among them: each moves the window of every open stream."""
+SMALL_DATA_BYTES = 64
+"""DATA smaller than this that does not end its stream counts as one of them."""
+FREE_FRAME_BYTES = 1024
+"""A frame of this size or more costs its sender as much as the server, and does not count."""
+MAX_SETTINGS = 64
+"""Settings in one frame, and of one client in all, known ones and others: each is kept as long as the connection."""
+
+EARLY_RESET_S = 1.0
+"""A stream that is reset within this time counts as reset early. A caller that gives up has waited longer."""
+RESET_BURST, RESETS_PER_SECOND = 1000.0, 50.0
+"""Streams that a client may reset early at once, as many as it may have open, and for ever in each second. An answer
+makes up for one."""
+
+CLOSED_STREAMS = 2048
+"""Streams of a connection that are remembered after their end, for frames that were on their way."""
+
 AGE_SPREAD = 0.1
 """By how much of it the age of a connection varies: what connected at the same time does not come back at one."""
 
@@ -33,7 +56,7 @@ class Limits:
     max_connections: int = 10_000
     """Connections open at once."""
     handshake_timeout: float = 10.0
-    """Seconds that a client has for its TLS handshake."""
+    """Seconds that a client has for its TLS handshake, and then for the beginning of HTTP/2."""
     max_connection_age: float = math.inf
     """Seconds, more or less by :data:`AGE_SPREAD`, after which a client is asked to connect anew. Callers hold few
     connections and hold them long: without an end to them a server that is added gets no calls."""
@@ -42,9 +65,11 @@ class Limits:
     receive_timeout: float = 60.0
     """Seconds from a call's headers in which its request has to arrive, whatever the caller's own deadline. A handler
     that no longer waits for a message has its request; a stream that is endless on both sides has no such bound."""
+    send_timeout: float = 60.0
+    """Seconds in which a caller has to take a message that is sent to it, and a client what was written to it."""
     max_buffered_bytes: int = 256 * 1024 * 1024
     """What all connections together may hold of requests that have not reached their handlers whole, in bytes after
-    decompression. Raised to two messages of the largest size where those are more."""
+    decompression, and of answers that are not read. Raised to two messages of the largest size where those are more."""
     max_buffered_bytes_per_connection: int = 64 * 1024 * 1024
     """The same for one connection. A client has one for all its calls, so this leaves room for a burst of them."""
 

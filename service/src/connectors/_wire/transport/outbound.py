@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 from urllib.parse import quote
 
@@ -10,7 +11,11 @@ from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
 from connectors._wire.status import Status
+from connectors._wire.transport.buffers import ConnectionBuffers, Refuse
 from connectors._wire.transport.framing import frame
+from connectors._wire.transport.gate import Gate
+from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
+from connectors._wire.transport.refusal import Reason, Refusal
 
 MAX_STATUS_MESSAGE_BYTES = 4096
 
@@ -30,13 +35,46 @@ def encode_status_message(message: str) -> bytes:
     return encoded.encode("ascii")
 
 
+class Unread:
+    """A message that its caller does not take: how long that may last, and how much is held of such messages."""
+
+    __slots__ = ("_buffers", "_refuse", "_timeout", "_timer")
+
+    def __init__(self, buffers: ConnectionBuffers, refuse: Refuse, timeout: float) -> None:
+        """:param refuse: ends the call. :param timeout: seconds for one message."""
+        self._buffers = buffers
+        self._refuse = refuse
+        self._timeout = timeout
+        self._timer: asyncio.TimerHandle | None = None
+
+    def waits(self, size: int) -> None:
+        """``size`` bytes are left of a message. May end the call."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self._late)
+        self._buffers.hold(self._refuse, size + MESSAGE_OVERHEAD_BYTES)
+
+    def over(self) -> None:
+        """The message is written, or will not be."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._buffers.hold(self._refuse, 0)
+
+    def _late(self) -> None:
+        message = f"the answer was not read within {self._timeout:g} s"
+        self._refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.SLOW_READER, message))
+
+
 class Outbound:
     """Writes one answer. Nothing is written once the stream or its connection is gone."""
 
-    __slots__ = ("_h2", "_id", "_opened", "_stream", "written")
+    __slots__ = ("_gate", "_h2", "_id", "_opened", "_stream", "unread", "written")
 
-    def __init__(self, stream: Stream, h2: H2Connection) -> None:
+    def __init__(self, stream: Stream, h2: H2Connection, gate: Gate) -> None:
         self._stream = stream
+        self._gate = gate
+        self.unread: Unread | None = None
+        """What bounds the time and the bytes that messages wait for their reader."""
         self._id = cast(int, stream.id)  # a stream that a caller opened has one
         self._h2 = h2
         self._opened = False
@@ -45,16 +83,12 @@ class Outbound:
 
     async def send(self, message: bytes) -> None:
         """Writes one message of a stream of them, as fast as the caller reads."""
-        await self._writable()
-        self._open()
-        await self._data(frame(message))
+        await self._message(message)
         self._flush()
 
     async def send_only(self, message: bytes) -> None:
         """Writes a whole unary answer: one socket write if the caller's window takes it."""
-        await self._writable()
-        self._open()
-        await self._data(frame(message))
+        await self._message(message)
         self.end()
 
     def end(self) -> None:
@@ -82,6 +116,15 @@ class Outbound:
             self._h2.send_headers(self._id, _HEADERS)
             self._opened = True
 
+    async def _message(self, message: bytes) -> None:
+        try:
+            await self._writable(len(message))
+            self._open()
+            await self._data(frame(message))
+        finally:
+            if self.unread is not None:
+                self.unread.over()
+
     async def _data(self, data: bytes) -> None:
         position, size = 0, len(data)
         while self._stream.closable:
@@ -89,29 +132,37 @@ class Outbound:
             if window > 0:
                 end = min(position + min(window, self._h2.max_outbound_frame_size), size)
                 self._h2.send_data(self._id, data[position:end])
+                self._gate.sent_data()
                 position = end
                 if position == size:
                     return
                 continue
             self._stream.window_updated.clear()
             self._flush()
+            self._waits(size - position)
             await self._stream.window_updated.wait()
-            await self._writable()
+            await self._writable(size - position)
 
     def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
         if not self._stream.closable:
             return
         self._h2.send_headers(self._id, trailers, end_stream=True)
+        self._gate.answered()
         self.written = not self._stream.connection.is_closing()
         if self._stream.closable:
             # The caller has not half-closed: tell it that nothing more is read (RFC 9113, section 8.1).
             self._h2.reset_stream(self._id, error_code=ErrorCodes.NO_ERROR)
         self._flush()
 
-    async def _writable(self) -> None:
+    async def _writable(self, size: int) -> None:
         ready = self._stream.connection.write_ready
         if not ready.is_set():
+            self._waits(size)
             await ready.wait()
+
+    def _waits(self, size: int) -> None:
+        if self.unread is not None:
+            self.unread.waits(size)
 
     def _flush(self) -> None:
         if not self._stream.connection.is_closing():

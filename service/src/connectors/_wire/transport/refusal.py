@@ -31,6 +31,9 @@ class Reason(enum.StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     TLS_HANDSHAKE = "tls_handshake"
     SLOW_HANDSHAKE = "slow_handshake"
+    SLOW_READER = "slow_reader"
+    FLOOD = "flood"
+    RAPID_RESET = "rapid_reset"
 
 
 class Refusal(StatusError):

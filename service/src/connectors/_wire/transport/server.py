@@ -44,6 +44,11 @@ class GrpcServer:
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
 
+    @property
+    def connections(self) -> int:
+        """Connections that are open now, those in their TLS handshake among them."""
+        return len(self._sessions) + self._handshakes
+
     async def start(self, host: str, port: int, *, tls: Callable[[], ssl.SSLContext] | None = None) -> tuple[str, int]:
         """Listens and returns the address, with the port chosen when ``port`` is 0.
 
@@ -106,7 +111,7 @@ class GrpcServer:
 
     def has_room(self) -> bool:
         """Part of the entrance's protocol with its server."""
-        return len(self._sessions) + self._handshakes < self._service.limits.max_connections
+        return self.connections < self._service.limits.max_connections
 
     def admit(self) -> Session:
         """Part of the entrance's protocol with its server."""

@@ -13,14 +13,15 @@ from grpclib.protocol import Connection, EventsProcessor, H2Protocol
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.events import Event, PingAckReceived
-from h2.exceptions import FrameTooLargeError, ProtocolError
+from h2.events import Event, PingAckReceived, RemoteSettingsChanged
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from connectors._wire.status import Status
 from connectors._wire.transport.dispatch import Dispatcher, Service
-from connectors._wire.transport.limits import AGE_SPREAD, LINGER_S
+from connectors._wire.transport.gate import Flood, Gate
+from connectors._wire.transport.limits import AGE_SPREAD, CLOSED_STREAMS, LINGER_S, MAX_SETTINGS
 from connectors._wire.transport.peer import address_of
 from connectors._wire.transport.refusal import Reason, Refusal
 
@@ -35,7 +36,6 @@ _HTTP2_DEFAULT_WINDOW_BYTES = 65_535
 # Headers over the advertised limit fail their own call. Only a list this many times larger is taken for an attack,
 # which ends the connection: the decoder stops in the middle and cannot be used again.
 _HEADER_LIST_HARD_FACTOR = 4
-_FRAME_HEADER_BYTES = 9
 _LAST_STREAM_ID = 2**31 - 1
 # Two, since a client may confirm the first before it writes the streams that it had begun by then: gRPC's C core does.
 _DRAIN_PINGS = (b"draining", b"drained?")
@@ -72,6 +72,12 @@ class SessionOwner(Protocol):
         """The connection is gone."""
 
 
+class _Http2(H2Connection):
+    """h2 remembers 65,536 streams that are over, which is 8 MB for each connection."""
+
+    MAX_CLOSED_STREAMS = CLOSED_STREAMS
+
+
 class _Events(EventsProcessor):
     def __init__(self, dispatcher: Dispatcher, connection: Connection, session: Session) -> None:
         super().__init__(dispatcher, connection)
@@ -83,6 +89,10 @@ class _Events(EventsProcessor):
         except NotImplementedError:
             # Extension frames and the like: HTTP/2 wants what is not understood to be ignored (RFC 9113, section 5.5).
             _logger.debug("ignored %r", event)
+
+    def process_remote_settings_changed(self, event: RemoteSettingsChanged) -> None:
+        super().process_remote_settings_changed(event)
+        self._session.greeted()
 
     def process_ping_ack_received(self, event: PingAckReceived) -> None:
         super().process_ping_ack_received(event)
@@ -103,6 +113,10 @@ class Session(H2Protocol):
         self._settle_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
         self._age_timer: asyncio.TimerHandle | None = None
+        self._greeting_timer: asyncio.TimerHandle | None = None
+        self._reader_timer: asyncio.TimerHandle | None = None
+        self._pending = b""
+        self._reading = True
         self._draining = False
         self._aged = False
         self._admitted = False
@@ -110,7 +124,7 @@ class Session(H2Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends our settings, or turns the client away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
-        self._h2 = H2Connection(config=_H2_CONFIG)
+        self._h2 = _Http2(config=_H2_CONFIG)
         limits = self._service.limits
         self._h2.local_settings = Settings(
             client=False,
@@ -124,7 +138,15 @@ class Session(H2Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
         self.connection = Connection(self._h2, self._transport, config=self.config)
-        self.dispatcher = Dispatcher(self._service, self._h2, self.connection, address_of(transport), self._call_ended)
+        self._gate = Gate(self._h2.max_inbound_frame_size)
+        self.dispatcher = Dispatcher(
+            self._service,
+            self._h2,
+            self.connection,
+            gate=self._gate,
+            peer=address_of(transport),
+            on_ended=self._call_ended,
+        )
         self.processor = _Events(self.dispatcher, self.connection, self)
         self._admitted = self._owner.opened(self)
         if not self._admitted:
@@ -136,49 +158,42 @@ class Session(H2Protocol):
             return
         self.connection.flush()
         self.connection.initialize()
+        self._greeting_timer = asyncio.get_running_loop().call_later(limits.handshake_timeout, self._mute)
         if limits.max_connection_age < math.inf:
             spread = 1 + random.uniform(-AGE_SPREAD, AGE_SPREAD)  # noqa: S311 - no secret
             self._age_timer = asyncio.get_running_loop().call_later(limits.max_connection_age * spread, self._age)
 
     def data_received(self, data: bytes) -> None:
         """Feeds HTTP/2 and handles what came of it; a violation ends this connection and no other."""
-        if self._linger_timer is not None or self.connection.is_closing():
-            return
-        try:
-            events = self.connection.feed(data)
-            # h2 checks a frame's length once it has all of it, which may be 16 MiB; what it keeps tells it sooner.
-            if len(self._h2.incoming_buffer._data) > self._h2.max_inbound_frame_size + _FRAME_HEADER_BYTES:
-                raise FrameTooLargeError("a frame is over the size allowed")
-        except ProtocolError as error:
-            said: object = error
-            if data.startswith(_TLS_RECORD) and not self._h2.streams:
-                said = f"{error} It seems to speak TLS, and this port does not"
-            _logger.debug("protocol error from %s: %s", address_of(self._transport), said)
-            self._service.on_rejected("", Status.INTERNAL, Reason.PROTOCOL_ERROR)
-            # For most errors h2 has prepared the GOAWAY already.
-            if self._h2.state_machine.state is not ConnectionState.CLOSED:
-                self._h2.close_connection(error.error_code)
-            self._hang_up()
-            return
-        for event in events:
-            self.processor.process(event)
-        if not self.connection.is_closing():
-            self.connection.flush()
+        if self._pending:  # reading is paused, but TLS may have had some in hand
+            self._pending += data
+        else:
+            self._handle(data)
 
     def pause_writing(self) -> None:
         """The client does not read: read nothing more from it, or its answers would pile up here without bound."""
         super().pause_writing()
-        self._transport.pause_reading()
+        self._read_or_not()
+        timeout = self._service.limits.send_timeout
+        self._reader_timer = asyncio.get_running_loop().call_later(timeout, self._unread)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         super().resume_writing()
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._read_or_not()
+        if self._reader_timer is not None:
+            self._reader_timer.cancel()
+
+    def greeted(self) -> None:
+        """The client's first settings came: it speaks HTTP/2."""
+        if self._greeting_timer is not None:
+            self._greeting_timer.cancel()
+            self._greeting_timer = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancels every call of this connection."""
-        for timer in (self._settle_timer, self._linger_timer, self._age_timer):
+        timers = (self._settle_timer, self._linger_timer, self._age_timer, self._greeting_timer, self._reader_timer)
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
         self.processor.close(reason="connection lost")
@@ -207,7 +222,9 @@ class Session(H2Protocol):
             asyncio.get_running_loop().call_soon(self._confirmed, ping)
 
     def _confirmed(self, ping: bytes) -> None:
-        if ping == _DRAIN_PINGS[1]:
+        if self._pending:
+            asyncio.get_running_loop().call_soon(self._confirmed, ping)
+        elif ping == _DRAIN_PINGS[1]:
             self.settle()
         elif self.dispatcher.accepting and not self.connection.is_closing():
             self._h2.ping(_DRAIN_PINGS[1])
@@ -252,6 +269,71 @@ class Session(H2Protocol):
         if self._linger_timer is None and not self.connection.is_closing():
             self.dispatcher.refuse(_TOO_OLD)  # those that never end by themselves
             self._hang_up()
+
+    def _handle(self, data: bytes) -> None:
+        if self._linger_timer is not None or self.connection.is_closing():
+            return
+        try:
+            end = self._gate.cut(data)
+            events = self.connection.feed(data if end == len(data) else data[:end])
+            if len(self._h2.remote_settings) > MAX_SETTINGS:
+                raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings")
+            for event in events:
+                self.processor.process(event)
+        except Flood as flood:
+            _logger.debug("turned away %s: %s", address_of(self._transport), flood)
+            self._violation(flood.reason, Status.RESOURCE_EXHAUSTED, ErrorCodes.ENHANCE_YOUR_CALM)
+            return
+        except ProtocolError as error:
+            said: object = error
+            if data.startswith(_TLS_RECORD) and not self._h2.streams:
+                said = f"{error} It seems to speak TLS, and this port does not"
+            _logger.debug("protocol error from %s: %s", address_of(self._transport), said)
+            self._violation(Reason.PROTOCOL_ERROR, Status.INTERNAL, error.error_code)
+            return
+        if self.connection.is_closing():
+            return
+        self.connection.flush()
+        if end < len(data):
+            self._pending = data[end:]
+            self._read_or_not()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        data, self._pending = self._pending, b""
+        self._handle(data)
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self.connection.is_closing():
+            return
+        wanted = not self._pending and self.connection.write_ready.is_set()
+        if wanted == self._reading:
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def _violation(self, reason: Reason, status: Status, code: ErrorCodes | int) -> None:
+        self._service.on_rejected("", status, reason)
+        # For most errors h2 has prepared the GOAWAY already.
+        if self._h2.state_machine.state is not ConnectionState.CLOSED:
+            self._h2.close_connection(code)
+        self._hang_up()
+
+    def _mute(self) -> None:
+        if self._linger_timer is None and not self.connection.is_closing():
+            timeout = self._service.limits.handshake_timeout
+            _logger.debug("turned away %s: no HTTP/2 within %g s", address_of(self._transport), timeout)
+            self._violation(Reason.SLOW_HANDSHAKE, Status.UNAVAILABLE, ErrorCodes.SETTINGS_TIMEOUT)
+
+    def _unread(self) -> None:
+        timeout = self._service.limits.send_timeout
+        _logger.debug("cut off %s: it did not read for %g s", address_of(self._transport), timeout)
+        self._service.on_rejected("", Status.UNAVAILABLE, Reason.SLOW_READER)
+        self.abort()
 
     def _goaway(self, last_stream_id: int) -> None:
         # Written past h2, which takes a sent GOAWAY for the end and would send no more answers after it.
