@@ -228,7 +228,7 @@ class Engine:
             flight = await self._join(self._sync, registered, request, call, key, fingerprint=fingerprint)
             self._sync.when_given(request.caller, key)
             resource = await self._answer_of(flight, call, self._answer_by(request.caller))
-            call.phase = resource.phase
+            call.answer(resource)
             return resource
 
     async def _join(
@@ -312,7 +312,7 @@ class Engine:
             else:
                 job = decode_meta(registered, request.meta)
                 resource = await self._polls.poll(registered, request, job, call=call, until=until)
-            call.phase = resource.phase
+            call.answer(resource)
             return resource
 
     async def delete(self, request: JobRequest) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol as Interface
 from connectors._engine.requests import Caller
 from connectors._telemetry import RequestFault
 from connectors.context import Protocol
-from connectors.models import Identity, Phase, TaskExecutionId
+from connectors.models import Identity, Phase, TaskExecutionId, TaskLog
 
 __all__ = [
     "CallEvent",
@@ -81,6 +81,8 @@ class CallEvent:
     """Whom the backend runs the task as, where the request says so."""
     meta: bytes = b""
     """The job's, as its connector writes it, where it is known."""
+    log_links: tuple[TaskLog, ...] = ()
+    """Where people can see the job, as the answer says it."""
 
 
 Observer = Callable[[CallEvent], None]

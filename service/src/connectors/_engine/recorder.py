@@ -24,7 +24,7 @@ from connectors._engine.outcome import ConnectorBug, bug, status_of
 from connectors._engine.redaction import presentable
 from connectors._engine.requests import Caller
 from connectors.errors import ConnectorError
-from connectors.models import Phase, TaskExecutionMetadata
+from connectors.models import Phase, Resource, TaskExecutionMetadata, TaskLog
 
 __all__ = ["Call", "Recorder"]
 
@@ -44,6 +44,7 @@ class Call:
     mismatch: bool = False
     meta: bytes = b""
     phase: Phase | None = None
+    log_links: tuple[TaskLog, ...] = ()
     unknown_states: tuple[str, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict)
     """What a poll was told that the job used, by unit."""
@@ -53,6 +54,10 @@ class Call:
     def on_attempt(self, error: ConnectorError | None) -> None:
         """Counts a try."""
         self.attempts += 1
+
+    def answer(self, resource: Resource) -> None:
+        """Takes note of what the caller is told."""
+        self.phase, self.log_links = resource.phase, resource.log_links
 
 
 class Recorder:
@@ -129,6 +134,7 @@ class Recorder:
                 execution=metadata.task_execution_id,
                 identity=metadata.identity,
                 meta=call.meta,
+                log_links=call.log_links,
             )
             _hand_to(self._observers, event)
             if span is not None:
