@@ -15,7 +15,7 @@ sys.path += json.loads(os.environ["BEHIND"])
 from typing import Any
 
 from connectors.local import AsyncConnectorExecutorMixin, RunOptions, TaskFailed, ThroughServer
-from tests.reference_sdk.inside import bigquery, flytekit, openai
+from tests.reference_sdk.inside import bigquery, flytekit, openai, snowflake, webhook
 
 what, address = sys.argv[1:]
 CONFIG = bigquery.BigQueryConfig("example-project", "US")
@@ -25,6 +25,18 @@ if address:
 
 
 class LocalQuery(AsyncConnectorExecutorMixin, bigquery.BigQueryTask):  # type: ignore[misc,name-defined]  # without types here
+    local_run = RunOptions(**options)
+
+
+class LocalStatement(AsyncConnectorExecutorMixin, snowflake.SnowflakeTask):  # type: ignore[misc,name-defined]  # as above
+    local_run = RunOptions(**options)
+
+
+class LocalBatch(AsyncConnectorExecutorMixin, openai.BatchEndpointTask):  # type: ignore[misc,name-defined]  # as above
+    local_run = RunOptions(**options)
+
+
+class LocalCall(AsyncConnectorExecutorMixin, webhook.WebhookTask):  # type: ignore[misc,name-defined]  # as above
     local_run = RunOptions(**options)
 
 
@@ -67,6 +79,25 @@ def main() -> Any:
                 numbers(v="seven", names=[])
             except TypeError as error:
                 return {"message": str(error)}
+        case "statement":
+            statement = LocalStatement(
+                name="load",
+                inputs=flytekit.kwtypes(minimum=int),
+                output_schema_type=flytekit.StructuredDataset,
+                query_template="SELECT * FROM orders WHERE total > %(minimum)s",
+                task_config=snowflake.SnowflakeConfig("loader", "example-main", "sales", "PUBLIC", "small"),
+            )
+            return statement(minimum=5)._literal_sd.uri
+        case "batch":
+            return LocalBatch(name="batch", config={"endpoint": "/v1/chat/completions"})(input_file_id="file-1")["id"]
+        case "call":
+            call = LocalCall(
+                name="notify",
+                url=f"{os.environ['SERVICE']}/teams/{{inputs.team}}",
+                data={"text": "late"},
+                dynamic_inputs={"team": str},
+            )
+            return call(team="a b")["status_code"]
         case slow:
             query(slow)()
     raise AssertionError("nothing was raised")

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from connectors import HttpClient
 from demo.server_process import running_server
 from plugins.bigquery.tests.test_on_emulators import SLOW
+from plugins.openai.tests.fake_openai import KEY
 from tests.emulators.fixtures import llmock_url, local_bigquery_url
 from tests.local.terminal import CTRL_C, on_terminal
+from tests.reference_sdk.conftest import Platforms
 from tests.reference_sdk.environment import FLYTE_SDK, FLYTEKIT
 from tests.reference_sdk.programs import BEHIND, Program
 
@@ -82,6 +86,46 @@ async def test_a_flyte_task_has_equal_outputs_alone_under_a_parent_and_awaited_i
     assert len(set(tables)) == 6
     for table in tables:
         assert await rows(local_bigquery_url, table) == [{"f": [{"v": "7"}, {"v": "a"}]}]
+
+
+@pytest.fixture(scope="module")
+def of_the_fakes(platforms: Platforms, private_key: rsa.RSAPrivateKey, variables: dict[str, str]) -> dict[str, str]:
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return {
+        **variables,
+        "OPENAI_BASE_URL": f"{platforms.openai.url}/v1",
+        "FLYTE_OPENAI_API_KEY": KEY,
+        "CONNECTORS_SNOWFLAKE__ENDPOINT": platforms.snowflake.url,
+        "CONNECTORS_HTTP__HOSTS": platforms.service.url,
+        "CONNECTORS_HTTP__PRIVATE_NETWORKS": "127.0.0.0/8",
+        "_FSEC_SNOWFLAKE_PRIVATE_KEY": private_key.private_bytes(*form).decode(),
+        "SERVICE": platforms.service.url,
+    }
+
+
+def test_a_snowflake_task_of_flytekit_s_returns_its_result(
+    platforms: Platforms, of_the_fakes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms.snowflake, "new_statement", {"status": "SUCCESS"})
+    uri = inside("flytekit").result("statement", "", variables=of_the_fakes, folder=tmp_path)
+    *_, made = platforms.snowflake.statements.values()
+    assert uri == f"snowflake://loader:example-main/small/sales/PUBLIC/{made.handle}"
+    assert made.body["bindings"] == {"1": {"type": "FIXED", "value": "5"}}
+
+
+def test_a_batch_of_flytekit_s_returns_it(
+    platforms: Platforms, of_the_fakes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platforms.openai, "new_status", "completed")
+    made = inside("flytekit").result("batch", "", variables=of_the_fakes, folder=tmp_path)
+    assert made == list(platforms.openai.batches)[-1]
+
+
+def test_a_webhook_of_flytekit_s_returns_what_came_back(
+    platforms: Platforms, of_the_fakes: dict[str, str], tmp_path: Path
+) -> None:
+    assert inside("flytekit").result("call", "", variables=of_the_fakes, folder=tmp_path) == 200
+    assert (platforms.service.last.method, platforms.service.last.target) == ("POST", "/teams/a%20b")
 
 
 @both
