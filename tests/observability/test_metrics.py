@@ -237,6 +237,14 @@ def test_error_classes_that_a_plugin_makes_up_make_no_more_than_fifty_series() -
     assert value(metrics, name, task_type="acme", error="other") == 50
 
 
+def test_changes_of_the_certificate_are_counted_by_what_came_of_them() -> None:
+    metrics = Metrics(version="1")
+    for is_in_use in (True, False, True):
+        metrics.tls_reloaded(is_in_use)
+    assert value(metrics, "flyte_connector_tls_reloads_total", outcome="ok") == 2
+    assert value(metrics, "flyte_connector_tls_reloads_total", outcome="failed") == 1
+
+
 def test_a_store_that_was_not_asked_has_an_error_and_took_no_time() -> None:
     metrics = Metrics(version="1")
     metrics.store("reserve", None, "refused")

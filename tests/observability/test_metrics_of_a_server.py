@@ -261,6 +261,32 @@ async def test_a_connector_that_holds_the_event_loop_is_named(
     assert all_of_them - in_time == 1
 
 
+async def test_an_event_loop_that_is_held_by_no_connector_is_told_with_the_calls_under_way(
+    serve: Serve, http: HttpClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocking = Blocking()
+    server = await serve(blocking)
+    async with server.client() as client, anyio.create_task_group() as callers:
+        callers.start_soon(client.get, TaskCategory("blocking"), Job("j").encode())
+        await asyncio.to_thread(blocking.entered.acquire)
+        time.sleep(0.9)  # noqa: ASYNC251 - the fault that is to be found
+        blocked = "flyte_connector_event_loop_blocked_total", {"task_type": "unknown"}
+        await until(http, server.metrics, lambda page: page.value(*blocked) == 1)
+        blocking.go_on.set()
+    (line,) = (each for each in caplog.records if each.__dict__.get("fields", {}).get("event") == "event_loop_blocked")
+    assert "calls under way: blocking" in line.getMessage()
+    assert line.__dict__["fields"]["task_types"] == ["blocking"]
+
+
+async def test_open_connections_are_counted(serve: Serve, http: HttpClient) -> None:
+    server = await serve(Echo())
+    async with server.client() as one, server.client() as two:
+        for client in (one, two):
+            await client.do(TaskTemplate("echo"), {})
+        assert (await scrape(http, server.metrics)).value("flyte_connector_connections") == 2
+    await until(http, server.metrics, lambda page: page.value("flyte_connector_connections") == 0)
+
+
 async def test_connectors_that_are_served_are_described(serve: Serve, http: HttpClient) -> None:
     server = await serve(Echo(), Blocking())
     page = await scrape(http, server.metrics)

@@ -71,6 +71,7 @@ async def everything() -> Page:
         metrics.lagged(0.001)
         metrics.blocked("t")
         metrics.ready(True)
+        metrics.tls_reloaded(True)
         return Page(metrics.render()[0].decode())
 
 

@@ -17,6 +17,8 @@ from flyteidl.core import tasks_pb2
 from flyteidl.service import agent_pb2_grpc
 
 from connectors import AsyncConnectorBase, Context, Phase, Resource, ResourceMeta, TaskTemplate
+from connectors._engine.events import CallEvent
+from connectors._engine.requests import Caller
 from connectors._observability import traces
 from connectors.http import error_for_status
 from connectors.testing.fixtures import Serve
@@ -137,6 +139,18 @@ async def test_a_call_without_a_trace_begins_one(collector: Collector, platform:
     rpc, request = collector.one("SERVER"), collector.one("CLIENT")
     assert rpc.parent == ""
     assert request.trace == rpc.trace != TRACE
+
+
+async def test_a_call_that_follows_another_in_the_same_task_is_not_its_child(collector: Collector) -> None:
+    tracing = traces.open_tracing({"OTEL_TRACES_EXPORTER": "otlp"}, "1")
+    assert tracing is not None
+    for _ in range(2):
+        span = tracing.call("get", "asking", Caller("local"))
+        span.end(CallEvent("get", "asking", "local", "OK", 0.1))
+    await tracing.aclose(5)
+    first, second = collector.spans
+    assert (first.kind, first.parent, second.parent) == ("INTERNAL", "", "")
+    assert first.trace != second.trace
 
 
 async def test_a_call_s_span_says_what_the_conventions_of_rpcs_say(collector: Collector, platform: Platform) -> None:

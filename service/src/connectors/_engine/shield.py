@@ -54,7 +54,7 @@ class Shield:
         self._known: OrderedDict[_Job, _Known] = OrderedDict()
         self._size = 0
         self._faulty: dict[_Job, float] = {}
-        """The jobs whose last poll met a fault, and when it came."""
+        """The jobs of whom a poll met a fault, and when the last such came; some of them have been answered since."""
 
     def answer(self, category: TaskCategory, meta: bytes, resource: Resource, *, size: int = 0) -> Resource:
         """Take note of the platform's answer, and return what the backend is told.
@@ -62,8 +62,6 @@ class Shield:
         :param size: the resource's, in bytes.
         """
         known = self._of(category, meta)
-        if known.fault_since is not None:
-            self._faulty.pop(_job(category, meta), None)
         known.fault_since, known.platform_fault_since, known.faults = None, None, 0
         if known.terminal is not None and (known.is_final or not resource.phase.is_terminal):
             return known.terminal

@@ -77,6 +77,17 @@ class Metrics:
                 "task_type",
             )
         )
+        self._connections = Gauge(
+            f"{PREFIX}_connections", "Connections to the gRPC port that are open.", registry=registry
+        )
+        self._tls_reloads = Children(
+            counter(
+                registry,
+                "tls_reloads",
+                "Changes of the certificate's files that were taken over, or could not be.",
+                "outcome",
+            )
+        )
         self._ready = Gauge(
             f"{PREFIX}_ready", "1 while calls are served, 0 while the server starts or drains.", registry=registry
         )
@@ -141,6 +152,14 @@ class Metrics:
     def blocked(self, task_type: str) -> None:
         """Count that the event loop stood still, in the code of a task type's connector or in ``unknown``."""
         self._blocked.of(task_type).inc()
+
+    def tls_reloaded(self, is_in_use: bool) -> None:
+        """Count a change of the certificate's files: one that is in use now, or one that cannot be."""
+        self._tls_reloads.of("ok" if is_in_use else "failed").inc()
+
+    def show_connections(self, count: Callable[[], int]) -> None:
+        """Have ``flyte_connector_connections`` read whenever it is asked for."""
+        self._connections.set_function(count)
 
     def ready(self, is_ready: bool) -> None:
         """Show whether calls are served."""

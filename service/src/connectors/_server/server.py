@@ -134,12 +134,17 @@ class Server:
         self._set_state("ready")
         return Addresses(grpc_at, metrics_at)
 
-    async def drain(self, grace: float) -> None:
-        """Take no new calls; let those in flight, and the creates behind them, end within ``grace`` seconds."""
-        give_up = asyncio.get_running_loop().time() + grace
+    async def drain(self, grace: float, *, delay: float = 0.0) -> None:
+        """Say that calls belong elsewhere, and take them for ``delay`` seconds more. Then take no new ones; let those in
+        flight, and the creates behind them, end within ``grace`` seconds.
+        """
+        give_up = asyncio.get_running_loop().time() + delay + grace
         self._close_by = give_up + CLOSE_WITHIN
         self._set_state("draining")
         self._health.set_serving(False)
+        if delay:
+            await asyncio.sleep(delay)
+            log.info("taking no more calls", extra={"fields": {"event": "draining"}})
         cut_off = await self._grpc.drain(grace)
         if cut_off:
             log.warning("%d calls did not end within %g s and were answered UNAVAILABLE", cut_off, grace)
@@ -215,9 +220,10 @@ class Server:
             on_rejected=self._on_rejected,
             on_unhandled=_on_unhandled,
         )
+        self._metrics.show_connections(lambda: self._grpc.connections)
         start = self._grpc.start
         if (files := tls.files_of(settings)) is not None:
-            certificate = tls.Certificate(files)
+            certificate = tls.Certificate(files, on_reload=self._metrics.tls_reloaded)
             self._stack.push_async_callback(certificate.aclose)
             await certificate.start()
             start = partial(start, tls=certificate.context)
