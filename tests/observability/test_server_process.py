@@ -1,7 +1,8 @@
-"""The log's level, changed while the server runs, on a real process."""
+"""What takes a process of its own: its signals, and its event loop, which is uvloop's."""
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,31 @@ from typing import Any
 import grpc
 import pytest
 
+from connectors import TaskTemplate
+from connectors.client import ConnectorClient
+from tests.registry.distributions import write_distribution
 from tests.server.processes import ServerProcess
+
+HEAVY = """
+import time
+
+from connectors import Phase, Resource, SyncConnectorBase
+
+class Heavy(SyncConnectorBase):
+    task_type = "heavy"
+
+    async def do(self, task, ctx):
+        time.sleep(0.9)
+        return Resource(Phase.SUCCEEDED)
+"""
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    (tmp_path / "plugins").mkdir()
-    running = ServerProcess(plugins=tmp_path / "plugins", cwd=tmp_path)
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    write_distribution(plugins, "heavy", HEAVY, entry_points={"heavy": "Heavy"})
+    running = ServerProcess(plugins=plugins, cwd=tmp_path)
     yield running
     running.close()
 
@@ -49,3 +68,12 @@ def test_sigusr1_turns_debug_on_and_off_again(server: ServerProcess) -> None:
     written = {line.get("message") for line in server.lines}
     assert of_method("/before/M") not in written
     assert of_method("/after/M") not in written
+
+
+@pytest.mark.anyio
+async def test_a_connector_that_holds_the_event_loop_is_named(server: ServerProcess) -> None:
+    async with ConnectorClient(server.address, "flyte1") as client:
+        await client.do(TaskTemplate("heavy"), {})
+    line = server.logged(event="event_loop_blocked")
+    assert (line["level"], line["task_type"], line["task"]) == ("warning", "heavy", "do of heavy")
+    assert re.fullmatch(r"\w+\.do:10", line["at"])
