@@ -68,7 +68,7 @@ def _server() -> str:
         if name in FILE_ONLY:
             continue
         flag = f"`{flag_of(name)}`" + (f", `--no-{flag_of(name)[2:]}`" if field.annotation is bool else "")
-        unit = next((unit for kind, unit in _UNITS if hints[name] == kind), "")
+        unit = next((unit for kind, unit in _UNITS if hints[name] in (kind, kind | None)), "")
         key = "" if name == "config" else f"<br>`{name}`"
         row = (
             f"{flag}<br>`{variable_of(name)}`{key}",

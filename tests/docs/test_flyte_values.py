@@ -29,6 +29,7 @@ from connectors._observability.metrics import Metrics
 from connectors._registry import LoadFailure
 from connectors._server.discovery import discover
 from connectors._server.ending import CLOSE_WITHIN
+from connectors._server.process import DELAY_IN_A_POD
 from connectors._settings import Settings
 from connectors._settings.secrets import SecretsOfPlugin
 from connectors._wire.status import Status
@@ -137,10 +138,7 @@ def test_the_pods_variables_are_settings_that_can_be_used() -> None:
 
 
 def test_the_pod_has_time_to_end() -> None:
-    pod = deployment()
-    [container] = pod["containers"]
-    _, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert pod["terminationGracePeriodSeconds"] > Settings().grace + CLOSE_WITHIN + float(seconds)
+    assert deployment()["terminationGracePeriodSeconds"] > DELAY_IN_A_POD + Settings().grace + CLOSE_WITHIN
 
 
 def test_the_pod_runs_as_the_images_user_and_is_asked_on_the_images_ports() -> None:

@@ -167,3 +167,60 @@ def test_what_one_server_created_is_found_by_the_next_in_the_embedded_store(serv
         (gates / "created").unlink(missing_ok=True)
         assert made is (len(metas) == 1)
     assert metas[0] == metas[1]
+
+
+class TestDelay:
+    def test_calls_and_connections_are_taken_while_health_and_readiness_lead_callers_away(
+        self, serve: Serve, gates: Path
+    ) -> None:
+        server = serve("--store=memory://", "--drain-delay=600")
+        (gates / "get").touch()
+        with channel(server.address) as before:
+            assert stub(before).GetTask(get(), timeout=60).resource.phase == 3
+            server.send(signal.SIGTERM)
+            server.logged(event="stopping")
+            with channel(server.address) as after:
+                answer = health(after).Check(health_pb2.HealthCheckRequest(), timeout=60)
+                assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+                assert stub(after).GetTask(get(), timeout=60).resource.phase == 3
+            assert stub(before).GetTask(get(), timeout=60).resource.phase == 3
+        assert readiness(server) == (503, "draining")
+        server.send(signal.SIGTERM)
+        assert server.wait() == 1
+
+    def test_the_grace_begins_after_it(self, serve: Serve, gates: Path) -> None:
+        server = serve("--store=memory://", "--drain-delay=1", "--grace=600")
+        with channel(server.address) as opened:
+            call = stub(opened).GetTask.future(get(), timeout=60)
+            wait_for(gates / "get.entered")
+            server.send(signal.SIGTERM)
+            server.logged(event="draining")
+            (gates / "get").touch()
+            assert call.result().resource.phase == 3
+        assert server.wait() == 0
+
+    def test_the_process_is_given_its_time_beside_the_grace(self, serve: Serve) -> None:
+        server = serve("--store=memory://", "--drain-delay=6", "--grace=0")  # the others are 5 s together
+        server.logged(event="ready")
+        server.send(signal.SIGTERM)
+        assert server.wait() == 0
+        assert server.logged(event="stopped")
+
+    def test_ctrl_c_has_none(self, serve: Serve) -> None:
+        server = serve("--store=memory://", "--drain-delay=600")
+        server.logged(event="ready")
+        server.send(signal.SIGINT)
+        assert server.wait() == 0
+        assert server.logged(event="stopping")["message"] == "stopping: up to 25 s for what is in flight"
+
+    @pytest.mark.parametrize(("arguments", "seconds"), [([], "5"), (["--drain-delay=7"], "7")])
+    def test_in_a_pod_it_is_5_seconds_unless_told_otherwise(
+        self, serve: Serve, arguments: list[str], seconds: str
+    ) -> None:
+        server = serve("--store=memory://", *arguments, KUBERNETES_SERVICE_HOST="10.0.0.1")
+        server.logged(event="ready")
+        server.send(signal.SIGTERM)
+        expected = f"stopping: {seconds} s for callers to go elsewhere, then up to 25 s for what is in flight"
+        assert server.logged(event="stopping")["message"] == expected
+        server.send(signal.SIGTERM)
+        assert server.wait() == 1

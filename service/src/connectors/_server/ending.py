@@ -36,9 +36,15 @@ class Signals:
     process is gone.
     """
 
-    def __init__(self, within: float) -> None:
-        """:param within: seconds from the first signal."""
+    def __init__(self, within: float, *, delay: float = 0.0) -> None:
+        """:param within: seconds from the first signal.
+        :param delay: seconds more, where that is SIGTERM: what stops a server for good can wait until its callers are
+            led elsewhere. A person who presses Ctrl-C does not.
+        """
         self._within = within
+        self._delay_of_sigterm = delay
+        self.delay = 0.0
+        """The seconds more that the first signal gave."""
         self._on_first: Callable[[], None] | None = None
         # SimpleQueue.put may interrupt itself, so a signal handler may call it; starting a thread there might not do
         self._watch: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -62,16 +68,19 @@ class Signals:
                 say("killed", "a second signal: ending at once")
             finally:  # a signal may come in the middle of writing a line, when no other can be written
                 os._exit(130 if number == signal.SIGINT else 1)
+        if number == signal.SIGTERM:
+            self.delay = self._delay_of_sigterm
         self._watch.put(True)
         on_first()
 
     def _end_in_time(self) -> None:
         if not self._watch.get():
             return
+        within = self._within + self.delay
         try:
-            self._watch.get(timeout=self._within)
+            self._watch.get(timeout=within)
         except queue.Empty:
-            log.error("not everything could be closed within %g s: ending without it", self._within)
+            log.error("not everything could be closed within %g s: ending without it", within)
             _exit(1)
 
 

@@ -16,25 +16,35 @@ from connectors._server.server import Addresses, Server
 from connectors._server.starting import version
 from connectors._settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["DELAY_IN_A_POD", "serve"]
 
 log = logging.getLogger("connectors.server")
 
+DELAY_IN_A_POD = 5.0
+"""Seconds: endpoints are gone from proxies and name servers within two or three, seldom more."""
+
 
 def serve(settings: Settings, registry: Registry) -> None:
-    """Serve until SIGTERM or SIGINT, then end in good order: within the grace and 5 seconds. A second signal ends the
-    process at once: with exit code 1, or 130 for SIGINT.
+    """Serve until SIGTERM or SIGINT, then end in good order: within the drain's delay, the grace and 5 seconds. A
+    second signal ends the process at once: with exit code 1, or 130 for SIGINT.
 
     Threads may still run afterwards: see :func:`connectors._server.ending.leave`.
 
     :raises StartError: something cannot be started.
     """
-    signals = Signals(settings.grace + CLOSE_WITHIN)
+    signals = Signals(settings.grace + CLOSE_WITHIN, delay=_drain_delay(settings))
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(_run(settings, Server(settings, registry), signals))
     finally:
         signals.ended()
+
+
+def _drain_delay(settings: Settings) -> float:
+    """A kubelet sends SIGTERM while Kubernetes still tells callers of the pod; it sets the variable in every pod."""
+    if settings.drain_delay is not None:
+        return settings.drain_delay
+    return DELAY_IN_A_POD if "KUBERNETES_SERVICE_HOST" in os.environ else 0.0
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -58,8 +68,8 @@ async def _run(settings: Settings, server: Server, signals: Signals) -> None:
             _spare_the_collector()
             _announce(addresses)
             await stop.wanted.wait()
-            say("stopping", "stopping: up to %g s for what is in flight", settings.grace)
-            await server.drain(settings.grace)
+            _tell_the_end(signals.delay, settings.grace)
+            await server.drain(settings.grace, delay=signals.delay)
     finally:
         await server.aclose()
     say("stopped", "stopped")
@@ -117,6 +127,11 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.enable()
+
+
+def _tell_the_end(delay: float, grace: float) -> None:
+    first = f"{delay:g} s for callers to go elsewhere, then " if delay else ""
+    say("stopping", "stopping: %sup to %g s for what is in flight", first, grace)
 
 
 def _announce(addresses: Addresses) -> None:

@@ -135,8 +135,8 @@ class Server:
         return Addresses(grpc_at, metrics_at)
 
     async def drain(self, grace: float, *, delay: float = 0.0) -> None:
-        """Say that calls belong elsewhere, and take them for ``delay`` seconds more. Then take no new ones; let those in
-        flight, and the creates behind them, end within ``grace`` seconds.
+        """Say that calls belong elsewhere, and take them for ``delay`` seconds more. Then take no new ones; let those
+        in flight, and the creates behind them, end within ``grace`` seconds.
         """
         give_up = asyncio.get_running_loop().time() + delay + grace
         self._close_by = give_up + CLOSE_WITHIN

@@ -139,6 +139,12 @@ class Settings(BaseSettings):
     grace: Seconds = _setting(
         25.0, "Listening", "Seconds that calls in flight, and creates, have to end in after SIGTERM or SIGINT."
     )
+    drain_delay: Seconds | None = _setting(
+        None,
+        "Listening",
+        "Seconds after SIGTERM in which calls are still taken, but health says NOT_SERVING, so that callers find other "
+        "servers; the grace follows. By default 5 in a pod of Kubernetes, else 0; none after SIGINT.",
+    )
 
     tls_certificate: Path | None = _setting(
         None,
