@@ -1,6 +1,6 @@
 """The make targets that README.md and the guide name.
 
-They set up and check this checkout itself, so that from within it make is only asked for its plan of them; ``make demo``
+They set up and check this checkout itself, so that from within it make is only asked for its plan of them; `make demo`
 is run by tests/demo.
 """
 
