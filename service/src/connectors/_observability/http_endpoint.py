@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 __all__ = ["Answer", "HttpEndpoint", "Page", "text"]
@@ -25,6 +25,8 @@ class Answer:
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further ones, of plain ASCII."""
 
 
 Page = Callable[[Mapping[str, str]], Answer]
@@ -141,6 +143,7 @@ async def _write(writer: asyncio.StreamWriter, answer: Answer, *, keep: bool, wi
         "X-Content-Type-Options: nosniff",
         f"Connection: {'keep-alive' if keep else 'close'}",
     ]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
         lines.append("Allow: GET, HEAD")
     head = "\r\n".join([*lines, "", ""]).encode("latin-1")

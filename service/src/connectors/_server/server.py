@@ -49,6 +49,7 @@ from connectors.http import HttpClient
 
 if TYPE_CHECKING:
     from connectors._observability.otel import Tracing
+    from connectors._observability.status_page import StatusPage
 
 __all__ = ["Addresses", "Server"]
 
@@ -78,6 +79,7 @@ class Server:
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
         self._tracing: Tracing | None = None
+        self._status_page: StatusPage | None = None
         self._store: WatchedStore
         self._health: Health
         self._engine: Engine
@@ -95,6 +97,8 @@ class Server:
         outside.hide_password(settings)
         self._tracing = open_tracing(os.environ, version())
         stack.push_async_callback(self._close_tracing)
+        if settings.status_page:
+            self._status_page = self._new_status_page()
         endpoint = HttpEndpoint(self._pages())
         stack.push_async_callback(endpoint.aclose)
         metrics_at = await listen(
@@ -129,6 +133,8 @@ class Server:
             )
         )
         self._metrics.show_engine(self._engine)
+        if self._status_page is not None:
+            self._status_page.engine = self._engine
         self._watch_loop(registry)
         grpc_at = await self._start_grpc()
         self._set_state("ready")
@@ -183,6 +189,8 @@ class Server:
 
     def _observers(self) -> tuple[Observer, ...]:
         observers: tuple[Observer, ...] = (self._metrics.observe, log_call, UnknownStateLog())
+        if self._status_page is not None:
+            observers = (*observers, self._status_page.observe)
         return (*observers, audit_call) if self._settings.audit_log else observers
 
     def _watch_loop(self, registry: Registry) -> None:
@@ -246,7 +254,19 @@ class Server:
                 return text(self._state, HTTPStatus.SERVICE_UNAVAILABLE)
             return text(self._degraded() or self._state)
 
-        return {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}
+        pages = {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}
+        return pages if self._status_page is None else {**self._status_page.pages(), **pages}
+
+    def _new_status_page(self) -> StatusPage:
+        from connectors._observability.status_page import StatusPage  # noqa: PLC0415 - 8 ms, where it is wanted
+
+        return StatusPage(
+            version=version(),
+            store=store_in_use(self._settings.store),
+            options=self._settings.engine_options(),
+            state=lambda: self._state,
+            fault=lambda: self._degraded() if self._state == "ready" else "",
+        )
 
     def _degraded(self) -> str:
         """What does not work, if anything: the server goes on without, and is not to be replaced for it."""

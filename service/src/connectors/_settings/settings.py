@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     metrics_port: Port = _setting(
         9090, "Listening", "The port that serves /metrics, /healthz and /readyz over HTTP; 0 takes a free one."
     )
+    status_page: bool = _setting(
+        False, "Listening", "Serve a page for people on the metrics port, at /: connectors, the last calls, faults."
+    )
     reflection: bool = _setting(True, "Listening", "Serve gRPC server reflection, for tools such as grpcurl.")
     max_message_bytes: Bytes = _setting(
         4 * 1024 * 1024, "Listening", "The largest request message in bytes; a larger one is refused."

@@ -7,6 +7,8 @@ from itertools import count
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from connectors.secrets import redact
+
 if TYPE_CHECKING:
     from connectors._engine.events import CallEvent
     from connectors.models import TaskExecutionId, TaskLog
@@ -71,7 +73,7 @@ class RecentCalls:
             event.repeated,
             event.shielded,
             event.error,
-            event.message[:_LONGEST_TEXT],
+            redact(event.message)[:_LONGEST_TEXT],  # before a cut leaves half a secret
             event.error_id,
             event.key,
             _place(event.execution) if event.execution else "",
@@ -86,7 +88,7 @@ class RecentCalls:
 
 def _place(its: TaskExecutionId) -> str:
     parts = (its.project, its.domain, its.execution, its.node_id, str(its.retry_attempt))
-    return "/".join(part[:_LONGEST_TEXT] for part in parts)[:_LONGEST_TEXT]
+    return redact("/".join(parts))[:_LONGEST_TEXT]
 
 
 def _link(links: tuple[TaskLog, ...]) -> str:

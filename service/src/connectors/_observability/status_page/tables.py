@@ -4,7 +4,7 @@ what is said, and in which words, is decided here alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from connectors._observability.status_page.recent_calls import RecentCall, RecentCalls
     from connectors._registry import Registered
 
-__all__ = ["TABLES", "Cell", "Heading", "Row", "Tone", "age", "call_rows", "connector_rows", "shielded_rows", "total"]
+__all__ = [
+    "TABLES",
+    "Cell",
+    "Heading",
+    "Row",
+    "Tone",
+    "age",
+    "call_rows",
+    "cell",
+    "clock",
+    "connector_rows",
+    "moment",
+    "shielded_rows",
+    "total",
+]
 
 Tone = Literal["ok", "warn", "bad", "quiet"]
 
@@ -100,7 +114,7 @@ def connector_rows(engine: Engine | None, options: EngineOptions) -> Iterator[Ro
     for number, failure in enumerate(engine.registry.failures):
         failed = cell(f"failed ({failure.kind}): {failure.reason}", tone="bad")
         plugin = cell(" · ".join(filter(None, (failure.plugin, failure.distribution))))
-        yield Row(key=f"failure {number}", cells=[cell("–"), plugin, cell("–"), failed, *[cell("–")] * 6])
+        yield Row(key=f"failure {number}", cells=[cell(""), plugin, cell(""), failed, *[cell("")] * 6])
     under_way: dict[str, list[str]] = {}
     for (task_type, operation), calls in sorted(engine.in_flight.items()):
         if calls:
@@ -116,7 +130,7 @@ def connector_rows(engine: Engine | None, options: EngineOptions) -> Iterator[Ro
                 cell(_source(item)),
                 cell(item.kind),
                 cell("served", tone="ok"),
-                cell(", ".join(under_way.get(name, ())) or "–"),
+                cell(", ".join(under_way.get(name, ()))),
                 _share(line.taken, line.limit),
                 _share(line.waiting, limits.queue),
                 _share(use.busy if use else 0, limits.threads),
@@ -138,13 +152,13 @@ def shielded_rows(engine: Engine | None, recent: RecentCalls, *, now: float) -> 
             cells=[
                 cell(task_type),
                 cell(standing.jobs),
-                cell(f"{_clock(now - standing.age, now)} ({age(standing.age)})", title=_moment(now - standing.age)),
-                _fault(last) if last else cell("–"),
+                cell(f"{clock(now - standing.age, now)} ({age(standing.age)})", title=moment(now - standing.age)),
+                _fault(last) if last else cell(""),
             ],
         )
 
 
-def call_rows(calls: Iterator[RecentCall] | list[RecentCall], *, now: float) -> Iterator[Row]:
+def call_rows(calls: Iterable[RecentCall], *, now: float) -> Iterator[Row]:
     """A row a call.
 
     :param now: seconds since 1970.
@@ -153,15 +167,15 @@ def call_rows(calls: Iterator[RecentCall] | list[RecentCall], *, now: float) -> 
         yield Row(
             key=str(call.number),
             cells=[
-                cell(_clock(call.ended, now, thousandths=True), title=_moment(call.ended)),
+                cell(clock(call.ended, now, thousandths=True), title=moment(call.ended)),
                 cell(call.operation),
                 cell(call.task_type),
                 _answer(call),
                 cell(_duration(call.seconds)),
-                cell("repeated" if call.repeated else call.attempts or "–"),
+                cell("repeated" if call.repeated else call.attempts or ""),
                 _fault(call),
-                cell(call.execution or call.key or "–", title=f"key {call.key}" if call.key else ""),
-                cell("open", link=call.link) if call.link else cell("–"),
+                cell(call.execution or call.key, title=f"key {call.key}" if call.key else ""),
+                cell("open" if call.link else "", link=call.link),
             ],
         )
 
@@ -177,7 +191,7 @@ def _answer(call: RecentCall) -> Cell:
 
 def _fault(call: RecentCall) -> Cell:
     if not call.error:
-        return cell("–")
+        return cell("")
     text = f"{call.error}: {call.message}" if call.message else call.error
     return cell(text, title=f"error id {call.error_id}" if call.error_id else "")
 
@@ -194,12 +208,13 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1_000:.3g} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
 
 
-def _moment(at: float) -> str:
+def moment(at: float) -> str:
+    """A time, given in seconds since 1970, in full (RFC 3339, UTC)."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _clock(at: float, now: float, *, thousandths: bool = False) -> str:
+def clock(at: float, now: float, *, thousandths: bool = False) -> str:
     """The time of day, and the day where it is not today."""
-    moment = _moment(at)
-    day, clock = moment[:10], moment[11:23] if thousandths else moment[11:19]
-    return clock if day == _moment(now)[:10] else f"{day} {clock}"
+    full = moment(at)
+    day, time = full[:10], full[11:23] if thousandths else full[11:19]
+    return time if day == moment(now)[:10] else f"{day} {time}"
