@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import threading
 import time
@@ -103,6 +104,11 @@ async def until(http: HttpClient, address: str, is_so: Callable[[Page], bool]) -
             if is_so(page):
                 return page
             await asyncio.sleep(0.02)
+
+
+def blocked_lines(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What was logged of the event loop. A busy machine may hold it too."""
+    return [each for each in caplog.records if each.__dict__.get("fields", {}).get("event") == "event_loop_blocked"]
 
 
 async def test_requests_to_a_platform_are_counted_by_plugin_and_status(
@@ -231,12 +237,12 @@ async def test_threads_show_who_runs_and_who_waits(serve: Serve, http: HttpClien
         for _ in range(2):
             await asyncio.to_thread(blocking.entered.acquire)
 
-        in_flight = "flyte_connector_in_flight", {"task_type": "blocking", "operation": "get"}
-        page = await until(http, server.metrics, lambda page: page.value(*in_flight) == 5)
-        assert page.value("flyte_connector_admission_taken", task_type="blocking") == 5
+        waiting = "flyte_connector_threads_waiting", {"task_type": "blocking"}
+        page = await until(http, server.metrics, lambda page: page.value(*waiting) == 3)
         blocking.go_on.set()
     assert page.value("flyte_connector_threads_busy", task_type="blocking") == 2
-    assert page.value("flyte_connector_threads_waiting", task_type="blocking") == 3
+    assert page.value("flyte_connector_admission_taken", task_type="blocking") == 5
+    assert page.value("flyte_connector_in_flight", task_type="blocking", operation="get") == 5
     assert page.value("flyte_connector_threads_limit", task_type="blocking") == 2
     page = await scrape(http, server.metrics)
     assert page.value("flyte_connector_threads_busy", task_type="blocking") == 0
@@ -250,15 +256,15 @@ async def test_a_connector_that_holds_the_event_loop_is_named(
         await client.do(TaskTemplate("heavy"), {})
         blocked = "flyte_connector_event_loop_blocked_total", {"task_type": "heavy"}
         page = await until(http, server.metrics, lambda page: page.value(*blocked) == 1)
-    (line,) = (each for each in caplog.records if each.__dict__.get("fields", {}).get("event") == "event_loop_blocked")
+    (line,) = (each for each in blocked_lines(caplog) if each.__dict__["fields"].get("task_type") == "heavy")
     assert line.levelname == "WARNING"
-    assert line.getMessage().startswith("the connector of heavy held the event loop for 0.")
+    assert line.getMessage().startswith("the connector of heavy held the event loop for ")
     assert line.__dict__["fields"]["at"].startswith(f"{__name__}.do:")
     lag = "flyte_connector_event_loop_lag_seconds"
     in_time, all_of_them = page.value(f"{lag}_bucket", le="0.5"), page.value(f"{lag}_count")
     assert in_time is not None
     assert all_of_them is not None
-    assert all_of_them - in_time == 1
+    assert all_of_them > in_time
 
 
 async def test_an_event_loop_that_is_held_by_no_connector_is_told_with_the_calls_under_way(
@@ -271,11 +277,12 @@ async def test_an_event_loop_that_is_held_by_no_connector_is_told_with_the_calls
         await asyncio.to_thread(blocking.entered.acquire)
         time.sleep(0.9)  # noqa: ASYNC251 - the fault that is to be found
         blocked = "flyte_connector_event_loop_blocked_total", {"task_type": "unknown"}
-        await until(http, server.metrics, lambda page: page.value(*blocked) == 1)
+        await until(http, server.metrics, lambda page: page.value(*blocked) is not None)
         blocking.go_on.set()
-    (line,) = (each for each in caplog.records if each.__dict__.get("fields", {}).get("event") == "event_loop_blocked")
-    assert "calls under way: blocking" in line.getMessage()
-    assert line.__dict__["fields"]["task_types"] == ["blocking"]
+    assert any(
+        "calls under way: blocking" in line.getMessage() and line.__dict__["fields"]["task_types"] == ["blocking"]
+        for line in blocked_lines(caplog)
+    )
 
 
 async def test_open_connections_are_counted(serve: Serve, http: HttpClient) -> None:
@@ -315,9 +322,12 @@ async def test_a_flood_of_made_up_task_types_methods_and_hosts_adds_no_series(se
                 await http.request(
                     "GET", f"http://{server.metrics}/made-up-{number}", headers={"Host": f"made-up-{number}.example"}
                 )
-        return set((await scrape(http, server.metrics)).samples)
+        page = await scrape(http, server.metrics)
+        # a busy machine may hold the event loop, and has that counted
+        return {sample for sample in page.samples if not sample[0].startswith("flyte_connector_event_loop_blocked")}
 
-    assert await flood(range(100)) == await flood(range(3))
+    few = await flood(range(3))
+    assert await flood(range(3, 100)) == few
 
 
 async def test_promtool_has_nothing_to_say_of_a_server_s_page(
