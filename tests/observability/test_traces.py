@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import textwrap
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import grpc.aio
 import pytest
 from aiohttp import web
@@ -21,7 +23,6 @@ from connectors._engine.events import CallEvent
 from connectors._engine.requests import Caller
 from connectors._observability import traces
 from connectors.http import error_for_status
-from connectors.testing.fixtures import Serve
 from connectors.testing.server import ConnectorServer
 from tests.observability.collector import Collector, collecting
 
@@ -252,10 +253,13 @@ async def test_the_standard_variables_say_whose_spans_they_are(
 
 
 async def test_a_collector_that_is_not_there_harms_no_call_and_holds_no_end_up(
-    platform: Platform, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    await traced(platform, "GetTask", PARENT)
+    with socket.socket() as unused:  # bound, and nobody listens
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        with anyio.fail_after(30):
+            await traced(platform, "GetTask", PARENT)
     assert len(platform.seen) == 1
 
 
@@ -312,6 +316,16 @@ def test_what_is_not_offered_is_said_and_sends_nothing(more: dict[str, str], nam
     (doubt,) = traces.doubts(ON | more)
     assert named in doubt
     assert traces.open_tracing(ON | more, "1") is None
+
+
+async def test_a_server_warns_of_what_is_not_offered_and_serves(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    await traced(platform, "GetTask", PARENT)
+    assert len(platform.seen) == 1
+    warned = [line.getMessage() for line in caplog.records if line.levelname == "WARNING"]
+    assert [line for line in warned if line.startswith("OTEL_TRACES_EXPORTER=console is not offered")]
 
 
 def test_the_traces_own_protocol_goes_before_that_of_all_signals() -> None:
