@@ -17,6 +17,7 @@ from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
+from connectors._engine.pauses import Pauses
 from connectors._engine.predecessors import Predecessors
 from connectors._engine.requests import CreateRequest
 from connectors._engine.reservation import Reservations, made_by
@@ -54,6 +55,7 @@ class Creates:
         invoker: Invoker,
         options: EngineOptions,
         *,
+        pauses: Pauses,
         unheard: Callable[[str], None],
         tell: FactObserver,
     ) -> None:
@@ -61,6 +63,7 @@ class Creates:
 
         :param tell: told what came of each key.
         """
+        self._pauses = pauses
         self._reservations = reservations
         self._invoker = invoker
         self._options = options
@@ -127,6 +130,8 @@ class Creates:
             # where the platform does not dedupe, no create may go on that another server may be making again
             async with self._reservations.holding(work, let_go=None if native else scope.cancel):
                 with scope:
+                    # only now: a create that is repeated is given its job, whatever is paused
+                    self._pauses.refuse(work.task_type, work.registered.plugin)
                     if before is not None:
                         await self._predecessors.end(flight, work, before)
                     adopted = await self._predecessors.settle(flight, work)
@@ -157,6 +162,7 @@ class Creates:
 
     async def _create_without_store(self, flight: Flight[Created], work: Work) -> Created:
         """The platform makes one job per key by itself; the store is told of it when it is back."""
+        self._pauses.refuse(work.task_type, work.registered.plugin)
         log.warning("the store is out of reach: %s goes on without it", work.key)
         for generation in range(_MOST_TAKEN):
             current = work.at(generation)

@@ -26,6 +26,7 @@ from connectors._engine.job_calls import JobCalls, decode_meta
 from connectors._engine.marks import Marks
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import bug
+from connectors._engine.pauses import Pauses
 from connectors._engine.polls import Polls
 from connectors._engine.reaper import Reaper
 from connectors._engine.recorder import Call, Recorder
@@ -76,10 +77,13 @@ class Engine:
         meters: Sequence[Meter] = (),
         facts: Sequence[FactObserver] = (),
         tracer: Tracer | None = None,
+        pauses: Pauses | None = None,
         secret_sources: Sequence[SecretSource] | None = None,
         plugin_secrets: Mapping[str, PluginSecrets] | None = None,
     ) -> None:
         self.registry = registry
+        self.pauses = pauses or Pauses()
+        """What nothing new is begun for; whoever made it may change it at any time."""
         self._store = store
         self._forms = forms
         self._options = options or EngineOptions()
@@ -111,6 +115,11 @@ class Engine:
         return {name: self._admission.state(name) for name in self._task_types()}
 
     @property
+    def paused(self) -> Mapping[str, bool]:
+        """Which task types nothing new is begun for."""
+        return {each.category.name: self.pauses.hold(each.category.name, each.plugin) for each in self.registry}
+
+    @property
     def threads(self) -> Mapping[str, ThreadUse]:
         """How far the threads for blocking methods are taken, by task type; of those that have used any."""
         return self._invoker.pools.use
@@ -133,6 +142,7 @@ class Engine:
             reservations,
             self._invoker,
             self._options,
+            pauses=self.pauses,
             unheard=self._unheard,
             tell=self._recorder.fact,
         )
@@ -144,6 +154,7 @@ class Engine:
             admission=self._admission,
             forms=self._forms,
             options=self._options,
+            pauses=self.pauses,
             tell=self._recorder.fact,
         )
         self._polls = Polls(

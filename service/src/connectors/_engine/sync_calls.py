@@ -22,6 +22,7 @@ from connectors._engine.flights import Flight, Flights
 from connectors._engine.invocation import Invoker, now
 from connectors._engine.options import EngineOptions
 from connectors._engine.outcome import AdmissionRefused, bug, status_of
+from connectors._engine.pauses import Pauses
 from connectors._engine.redaction import presentable, redacted
 from connectors._engine.requests import Caller, CreateRequest, StoredForms
 from connectors._engine.reservation import KeyUsed, Reservations
@@ -72,8 +73,10 @@ class SyncCalls:
         admission: Admission,
         forms: StoredForms,
         options: EngineOptions,
+        pauses: Pauses,
         tell: FactObserver,
     ) -> None:
+        self._pauses = pauses
         self._tell_of = tell
         self._reservations = reservations
         self._store = store
@@ -96,6 +99,7 @@ class SyncCalls:
                 flight.repeated = True
                 self._tell(work, "waited" if claim.waited else "repeated")
                 return stored
+            self._pauses.refuse(work.task_type, work.registered.plugin)
             async with self._reservations.holding(work):
                 done = await self._do(flight, work, self._options.create_timeout)
                 self._tell(work, "new", heard=flight.waiting > 0)
@@ -206,6 +210,7 @@ class SyncCalls:
             if stored is not None:
                 self._tell(work, "repeated")
                 return stored
+            self._pauses.refuse(work.task_type, work.registered.plugin)
             ttl = self._options.do_timeout + self._options.result_ttl
             await self._store.save(work.key, "request", work.request.stored_form(), ttl=ttl)
             return await self._finish_job(flight, work)
@@ -224,6 +229,8 @@ class SyncCalls:
             if request is None:
                 text = f"the result of {work.task_type} is not kept any longer, or was lost with the server that ran it"
                 return Resource(Phase.RETRYABLE_FAILED, f"{text}; run the task again")
+            # the shield hides it: the task is RUNNING until it may go on
+            self._pauses.refuse(work.task_type, work.registered.plugin)
             log.info("running %s again under %s: no server is at work on it", work.task_type, work.key)
             again = self._forms.decode_request(request, work.request.caller)
             return await self._finish_job(flight, replace(work, request=again))

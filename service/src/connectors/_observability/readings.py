@@ -32,6 +32,7 @@ class EngineReadings(Collector):
         taken = _gauge("admission_taken", "Calls of a connector that have a slot.", "task_type")
         waiting = _gauge("admission_waiting", "Calls that wait for a slot.", "task_type")
         limit = _gauge("admission_limit", "Slots that a connector has.", "task_type")
+        paused = _gauge("paused", "1 while --paused-file pauses the task type, else 0.", "task_type")
         jobs = _gauge("shielded_jobs", "Jobs whose polls meet a fault now.", "task_type")
         age = _gauge("shielded_age_seconds", "How long the oldest of these faults has stood.", "task_type")
         busy = _gauge("threads_busy", "Threads that run a blocking method of a connector.", "task_type")
@@ -48,11 +49,13 @@ class EngineReadings(Collector):
                 standing = faults.get(task_type)
                 jobs.add_metric([task_type], standing.jobs if standing else 0)
                 age.add_metric([task_type], standing.age if standing else 0.0)
+            for task_type, is_paused in sorted(self.engine.paused.items()):
+                paused.add_metric([task_type], int(is_paused))
             for task_type, use in sorted(self.engine.threads.items()):
                 busy.add_metric([task_type], use.busy)
                 queued.add_metric([task_type], use.waiting)
                 most.add_metric([task_type], use.limit)
-        yield from (in_flight, taken, waiting, limit, jobs, age, busy, queued, most)
+        yield from (in_flight, taken, waiting, limit, paused, jobs, age, busy, queued, most)
 
 
 class StoreReadings(Collector):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors._registry import Registry
-from connectors._server import outside, tls
+from connectors._server import outside, pausing, tls
 from connectors._server.discovery import discover, mistakes, nothing_served
 from connectors._server.starting import StartError, close_connectors, start_connectors, start_store
 from connectors._settings import Settings
@@ -36,7 +36,9 @@ def check(settings: Settings) -> Sequence[Finding]:
     findings = [Finding("settings", line, is_fault=True) for line in wrong] or [Finding("settings", "can be used")]
     unusable = outside.faults(settings)
     findings += [Finding("settings", line, is_fault=True) for line in unusable]
-    findings += [Finding("settings", line, is_fault=True) for line in tls.faults(settings)]
+    findings += [
+        Finding("settings", line, is_fault=True) for line in [*tls.faults(settings), *pausing.faults(settings)]
+    ]
     findings += [Finding("settings", f"to be looked at: {line}") for line in outside.doubts(settings)]
     if not unusable:
         registry = asyncio.run(_start_and_close(registry, settings))

@@ -25,7 +25,7 @@ from connectors._observability.logs import UnknownStateLog, log_call, log_regist
 from connectors._observability.metrics import Metrics
 from connectors._observability.traces import open_tracing
 from connectors._registry import LoadFailure, Registered, Registry
-from connectors._server import outside, tls
+from connectors._server import outside, pausing, tls
 from connectors._server.discovery import mistakes, nothing_served
 from connectors._server.ending import CLOSE_WITHIN
 from connectors._server.starting import (
@@ -91,7 +91,7 @@ class Server:
         :raises StartError: something cannot be started.
         """
         settings, stack = self._settings, self._stack
-        unusable = [*outside.faults(settings), *tls.faults(settings)]
+        unusable = [*outside.faults(settings), *tls.faults(settings), *pausing.faults(settings)]
         if unusable:
             raise StartError("; ".join(unusable))
         outside.hide_password(settings)
@@ -136,6 +136,7 @@ class Server:
         if self._status_page is not None:
             self._status_page.engine = self._engine
         self._watch_loop(registry)
+        await self._follow_pauses(registry)
         grpc_at = await self._start_grpc()
         self._set_state("ready")
         return Addresses(grpc_at, metrics_at)
@@ -207,6 +208,14 @@ class Server:
         self._stack.callback(probe.stop)
         probe.start()
 
+    async def _follow_pauses(self, registry: Registry) -> None:
+        if self._settings.paused_file is None:
+            return
+        names = {name for item in registry for name in (item.category.name, item.plugin)}
+        file = pausing.PausedFile(self._settings.paused_file, self._engine.pauses, lambda: names)
+        self._stack.push_async_callback(file.aclose)
+        await file.start()
+
     def _set_state(self, state: str) -> None:
         self._state = state
         self._metrics.ready(state == "ready")
@@ -252,7 +261,8 @@ class Server:
         def ready(_: Mapping[str, str]) -> Answer:
             if self._state != "ready":
                 return text(self._state, HTTPStatus.SERVICE_UNAVAILABLE)
-            return text(self._degraded() or self._state)
+            paused = self._engine.pauses.names
+            return text((self._degraded() or self._state) + (f"\npaused: {pausing.listed(paused)}" if paused else ""))
 
         pages = {"/metrics": metrics, "/healthz": healthy, "/readyz": ready}
         return pages if self._status_page is None else {**self._status_page.pages(), **pages}

@@ -210,6 +210,12 @@ class Settings(BaseSettings):
         "never.",
     )
 
+    paused_file: Path | None = _setting(
+        None,
+        "Plugins",
+        "A file of task types and plugins for which nothing new is begun, one a line, * for all; polls, deletes and "
+        "logs go on. It may be missing, and is read again within a second of a change.",
+    )
     strict_plugins: bool = _setting(False, "Plugins", "Refuse to start where any plugin cannot be loaded.")
     allow_plugins: Names | None = _setting(None, "Plugins", "Load only these plugins, separated by commas.")
     deny_plugins: Names = _setting((), "Plugins", "Do not load these plugins. Deny wins over allow.")
