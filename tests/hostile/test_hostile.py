@@ -1,0 +1,74 @@
+"""Callers that mean harm, against one server: another caller's health checks are answered within a second throughout,
+what the server holds is bounded, and nothing is left of it afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.hostile.attacks import ATTACKS, Place, floods, idle, other_protocols, rapid_resets
+from tests.hostile.victim import Traces, Victim
+
+pytestmark = pytest.mark.anyio
+
+WITHIN_S = 1.0
+"""How soon a caller that behaves has its answer, whatever others do; 0.5 s was the slowest."""
+MOST_MIB = 100
+"""What an attack may add to the server's memory while it lasts; 33 MiB was the most, by answers that nobody reads."""
+LEFT_MIB = 60
+"""What may be left of it when it is over: the allocator keeps some of what it had."""
+IDLE_CONNECTIONS, MOST_KIB_EACH = 5000, 40
+"""Clients that are connected and idle, and what each may take; it was 22 KiB."""
+QUIET_WITHIN_S = 20.0
+
+
+async def until_quiet(victim: Victim, before: Traces) -> None:
+    """Until nothing is left that was not there before."""
+    async with asyncio.timeout(QUIET_WITHIN_S):
+        while not (await victim.traces()).within(before):  # noqa: ASYNC110 - another process's
+            await asyncio.sleep(0.1)
+
+
+async def slowest(victim: Victim, since: int) -> float:
+    return await asyncio.to_thread(victim.slowest, since)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+async def test_others_are_answered_and_nothing_is_left(
+    victim: Victim, attack: Callable[[Place], Awaitable[None]]
+) -> None:
+    await victim.traces()  # whatever is made once is made by now
+    traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
+    victim.forget_the_most()
+    async with asyncio.timeout(60):
+        await attack(victim.place)
+    assert await slowest(victim, since) < WITHIN_S
+    assert victim.memory(most=True) - memory < MOST_MIB
+    await until_quiet(victim, traces)
+    assert victim.memory() - memory < LEFT_MIB
+
+
+async def test_thousands_of_idle_clients_take_little_and_keep_nobody_waiting(victim: Victim, file_limit: int) -> None:
+    assert file_limit >= IDLE_CONNECTIONS + 500
+    await victim.traces()
+    traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
+
+    async def meanwhile() -> None:
+        async with asyncio.timeout(30):
+            while victim.descriptors() < IDLE_CONNECTIONS:  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.05)
+        assert (victim.memory() - memory) * 1024 < IDLE_CONNECTIONS * MOST_KIB_EACH
+        await slowest(victim, since)
+
+    await idle(victim.place, IDLE_CONNECTIONS, meanwhile)
+    assert await slowest(victim, since) < WITHIN_S
+    await until_quiet(victim, traces)
+
+
+async def test_the_metrics_tell_what_was_turned_away(victim: Victim) -> None:
+    for attack in (floods, rapid_resets, other_protocols):
+        await attack(victim.place)
+    assert {"flood", "rapid_reset", "protocol_error"} <= await asyncio.to_thread(victim.rejected)

@@ -1,0 +1,140 @@
+"""The server that is attacked: a real process, and what can be seen of it from outside."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from connectors import TaskTemplate
+from connectors.client import ConnectorClient
+from tests.registry.distributions import write_distribution
+from tests.server.processes import ServerProcess
+
+__all__ = ["Traces", "Victim"]
+
+# What runs and what is kept in the server's own process, told by a connector: nothing else can look there.
+CENSUS = """
+import asyncio
+import gc
+
+from connectors import Phase, Resource, SyncConnectorBase
+
+KEPT = ("Session", "Call", "Inbox", "H2Connection", "_Http2")
+
+class Connector(SyncConnectorBase):
+    task_type = "census"
+
+    async def do(self, task, ctx):
+        gc.collect()
+        kept = sum(type(thing).__name__ in KEPT for thing in gc.get_objects())
+        return Resource(Phase.SUCCEEDED, outputs={"tasks": len(asyncio.all_tasks()), "kept": kept})
+"""
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What clients leave in a server for as long as it is busy with them."""
+
+    descriptors: int
+    tasks: int
+    kept: int
+    """Connections and calls that are in memory."""
+
+    def within(self, other: Traces) -> bool:
+        """No more of anything than there was then."""
+        return self.descriptors <= other.descriptors and self.tasks <= other.tasks and self.kept <= other.kept
+
+
+class Victim:
+    """The server, and the caller beside the attacks."""
+
+    def __init__(self, folder: Path) -> None:
+        plugins = folder / "plugins"
+        plugins.mkdir()
+        write_distribution(plugins, "census", CENSUS)
+        self.process = ServerProcess("--store=memory://", plugins=plugins, cwd=folder)
+        self.address = self.process.address
+        self._seconds: list[float] = []
+        self._changed = threading.Condition()
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-m", "tests.hostile.watcher", self.address, str(self.process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=_ROOT,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.slowest(0)  # from here on the caller has its connection
+
+    @property
+    def place(self) -> tuple[str, int]:
+        host, port = self.address.split(":")
+        return host, int(port)
+
+    def answers(self) -> int:
+        """How many health checks the caller had an answer to."""
+        return len(self._seconds)
+
+    def slowest(self, since: int) -> float:
+        """Seconds of the slowest answer from the one of that number on, once two more have come: the first of these was
+        under way until now.
+        """
+        with self._changed:
+            enough = len(self._seconds) + 2
+            assert self._changed.wait_for(lambda: len(self._seconds) >= enough, 30), "the caller has no answer"
+            return max(self._seconds[since:])
+
+    def descriptors(self) -> int:
+        """Files and sockets that the server has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def forget_the_most(self) -> None:
+        """Have ``memory(most=True)`` begin with what is there now."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", "ascii")
+
+    def memory(self, *, most: bool = False) -> int:
+        """MiB that the server has in memory, or the most that it had."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        found = re.search(rf"^{'VmHWM' if most else 'VmRSS'}:\s+(\d+) kB$", status, re.MULTILINE)
+        assert found is not None
+        return int(found[1]) // 1024
+
+    async def traces(self) -> Traces:
+        """What there is now; the connection and the call that ask are among it."""
+        async with ConnectorClient(self.address) as client:
+            resource = await client.do(TaskTemplate(type="census"))
+            assert resource.outputs is not None
+            return Traces(self.descriptors(), resource.outputs["tasks"], resource.outputs["kept"])
+
+    def rejected(self) -> set[str]:
+        """Why the transport ended calls and connections so far."""
+        with urllib.request.urlopen(f"{self.process.metrics}/metrics", timeout=30) as answer:  # noqa: S310 - our own
+            text = answer.read().decode("utf-8")
+        return set(re.findall(r'^flyte_connector_rejected_total\{.*reason="(\w+)"\} [1-9]', text, re.MULTILINE))
+
+    def close(self) -> None:
+        assert self._watcher.stdin is not None
+        assert self._watcher.stdout is not None
+        self._watcher.stdin.close()
+        try:
+            assert self._watcher.wait(30) == 0, "the caller ended with an error"
+        finally:
+            self._watcher.kill()
+            self._watcher.wait()
+            self._reader.join()
+            self._watcher.stdout.close()
+            self.process.close()
+
+    def _read(self) -> None:
+        assert self._watcher.stdout is not None
+        for line in self._watcher.stdout:
+            with self._changed:
+                self._seconds.append(float(line))
+                self._changed.notify_all()
