@@ -225,7 +225,7 @@ async def test_progress_tells_a_fault_beside_what_was_known_before_it(via: Calls
             platform.clear_faults()
             platform.end(platform.jobs()[0].id)
 
-    assert (await run(job_task(duration=None), via, on_progress=tell)).succeeded
+    assert (await run(job_task(duration=None), via, timeout=30, on_progress=tell)).succeeded
     known, faulty = (next(each for each in told if bool(each.fault) is fault and each.meta) for fault in (False, True))
     assert (faulty.phase, faulty.message, faulty.meta) == (known.phase, known.message, known.meta)
     assert faulty.fault.startswith("the platform answered HTTP 503")
@@ -263,7 +263,7 @@ async def test_calls_that_fail_are_told_while_they_are_made_again(in_process: In
 async def test_a_slow_platform_s_polls_get_the_time_that_they_need(platform: FakePlatform) -> None:
     platform.set_fault(Fault("slow", ("get",), delay=2.5))
     async with InProcess(connectors=connectors_of(platform)) as via:
-        assert (await run(job_task(duration=3), via)).succeeded
+        assert (await run(job_task(duration=3), via, timeout=30)).succeeded
 
 
 async def test_a_bug_of_the_connector_s_is_an_error_and_its_job_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
