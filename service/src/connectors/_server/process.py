@@ -11,6 +11,7 @@ from typing import Any
 
 from connectors._observability.logs import DebugSwitch
 from connectors._registry import Registry
+from connectors._server import descriptors
 from connectors._server.ending import CLOSE_WITHIN, Signals, UnwaitedThreads, say
 from connectors._server.server import Addresses, Server
 from connectors._server.starting import version
@@ -32,6 +33,7 @@ def serve(settings: Settings, registry: Registry) -> None:
 
     :raises StartError: something cannot be started.
     """
+    descriptors.allow(settings.max_connections)
     signals = Signals(settings.grace + CLOSE_WITHIN, delay=_drain_delay(settings))
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:

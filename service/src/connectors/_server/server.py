@@ -242,7 +242,10 @@ class Server:
         if (files := tls.files_of(settings)) is not None:
             certificate = tls.Certificate(files, on_reload=self._metrics.tls_reloaded)
             self._stack.push_async_callback(certificate.aclose)
-            await certificate.start()
+            try:
+                await certificate.start()
+            except tls.TlsFault as fault:  # the files were changed just now
+                raise StartError(str(fault)) from fault
             start = partial(start, tls=certificate.context)
         self._stack.push_async_callback(self._grpc.close)
         return await listen(start, settings.host, settings.port, host_flag="--host", port_flag="--port")
