@@ -1,21 +1,28 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from cryptography import x509
 from google.auth import jwt
 
 from connectors import FailedPrecondition, HttpClient, InvalidRequest, Secrets, Unauthenticated, Unavailable
+from connectors.http import Egress
 from connectors.secrets import EnvironmentSecrets, RequestSecrets
 from connectors_bigquery._credentials import ApplicationDefault, ServiceAccount, identity_for
 from connectors_bigquery._tokens import Grant
 from plugins.bigquery.tests.fake_bigquery import FakeBigQuery, Fault
+from tests.public.test_http import Proxy
+from tests.wire.tls import certify, copy
 
 pytestmark = pytest.mark.anyio
 DEFAULT = ApplicationDefault()
@@ -183,23 +190,91 @@ async def test_the_file_that_the_environment_names_is_used(
 FETCH = """
 import asyncio
 from connectors import HttpClient
+from connectors.http import Egress
 from connectors_bigquery._credentials import ApplicationDefault
 
 async def fetch():
-    async with HttpClient() as http:
+    async with HttpClient(egress=Egress(proxy="http://127.0.0.1:1")) as http:  # nobody listens there
         print((await ApplicationDefault().fetch(http)).value)
 
 asyncio.run(fetch())
 """
 
 
-async def test_on_google_cloud_the_metadata_server_is_asked(bigquery: FakeBigQuery) -> None:
+async def test_on_google_cloud_the_metadata_server_is_asked_and_through_no_proxy(bigquery: FakeBigQuery) -> None:
     place = bigquery.url.removeprefix("http://")
     ours = {name: value for name, value in os.environ.items() if name != "NO_GCE_CHECK"}
     # in a process of its own: google-auth reads these once, when it is imported
-    variables = ours | {"GCE_METADATA_HOST": place, "GCE_METADATA_IP": place}
+    variables = ours | {"GCE_METADATA_HOST": place, "GCE_METADATA_IP": place, "HTTP_PROXY": "http://127.0.0.1:1"}
+    variables["NO_PROXY"] = variables["no_proxy"] = ""
     fetched = await anyio.run_process([sys.executable, "-c", FETCH], env=variables, check=False)
     assert (fetched.stdout.decode().strip(), fetched.stderr.decode()) == ("token-1", "")
+
+
+@asynccontextmanager
+async def behind_https(url: str, folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """A server's URL behind TLS, and the file with the authority of its certificate."""
+    certificate, key = certify(folder, x509.DNSName("localhost"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    host, port = url.removeprefix("http://").split(":")
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as server:
+        yield f"https://localhost:{server.sockets[0].getsockname()[1]}", str(certificate)
+
+
+@pytest.fixture
+def key_file(service_account: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Have the server's own credentials be a key with this token address."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "localhost")
+
+    def write(token_url: str) -> None:
+        file = tmp_path / "key.json"
+        file.write_text(json.dumps({**service_account, "token_uri": token_url}))
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+
+    return write
+
+
+async def test_the_servers_own_credentials_are_asked_for_through_the_operators_proxy(
+    key_file: Callable[[str], None],
+) -> None:
+    key_file("https://tokens.invalid/token")
+    proxy = Proxy()
+    async with proxy.serving() as place, HttpClient(egress=Egress(proxy=f"http://{place}")) as http:
+        with pytest.raises(Unavailable):
+            await ApplicationDefault().fetch(http)
+    assert {asked.rpartition(" ")[0] for asked, _ in proxy.asked} == {"CONNECT tokens.invalid:443"}
+
+
+@pytest.mark.parametrize("by", ["setting", "SSL_CERT_FILE"])
+async def test_the_operators_certificate_authorities_are_believed(
+    key_file: Callable[[str], None], bigquery: FakeBigQuery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    async with behind_https(bigquery.url, tmp_path) as (url, authority):
+        key_file(f"{url}/token")
+        async with HttpClient() as http:
+            with pytest.raises(Unavailable):
+                await ApplicationDefault().fetch(http)
+        if by == "SSL_CERT_FILE":
+            monkeypatch.setenv(by, authority)
+        async with HttpClient(egress=Egress(ca_file=authority if by == "setting" else None)) as http:
+            assert (await ApplicationDefault().fetch(http)).value == "token-1"
+
+
+async def test_a_file_of_authorities_that_is_gone_is_told(
+    key_file: Callable[[str], None], http: HttpClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file("https://localhost:1/token")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    with pytest.raises(FailedPrecondition, match="certificate authorities"):
+        await ApplicationDefault().fetch(http)
 
 
 async def test_a_server_without_credentials_says_how_to_give_it_some(http: HttpClient) -> None:

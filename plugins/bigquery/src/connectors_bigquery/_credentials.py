@@ -28,6 +28,7 @@ from connectors import (
     Unauthenticated,
     Unavailable,
 )
+from connectors.http import Egress
 from connectors_bigquery._tokens import Grant, Identity
 
 __all__ = ["SECRET", "TOKEN_URL", "ApplicationDefault", "Found", "ServiceAccount", "identity_for"]
@@ -176,21 +177,23 @@ class ApplicationDefault:
     async def fetch(self, http: HttpClient) -> Grant:
         """Find the credentials once, then refresh them.
 
-        :raises FailedPrecondition: there are none. :raises Unauthenticated: they were refused.
-        :raises Unavailable: Google did not answer.
+        :raises FailedPrecondition: there are none, or the operator's proxy or certificates cannot be used.
+        :raises Unauthenticated: they were refused. :raises Unavailable: Google did not answer.
         """
-        return await asyncio.to_thread(self._refresh)
+        return await asyncio.to_thread(self._refresh, http.egress)
 
-    def _refresh(self) -> Grant:
+    def _refresh(self, egress: Egress) -> Grant:
         # see the module's docstring
         import google.auth  # noqa: PLC0415
         from google.auth import exceptions  # noqa: PLC0415
-        from google.auth.transport.requests import Request  # noqa: PLC0415
 
+        from connectors_bigquery._transport import Transport  # noqa: PLC0415 - it imports google-auth
+
+        transport = Transport(egress)
         try:
             if self._found is None:
-                self._found, _ = google.auth.default(scopes=_SCOPES)
-            self._found.refresh(Request())
+                self._found, _ = google.auth.default(scopes=_SCOPES, request=transport)
+            self._found.refresh(transport)
         except exceptions.DefaultCredentialsError as error:
             raise FailedPrecondition(
                 "the server has no Google credentials: set GOOGLE_APPLICATION_CREDENTIALS, run it with a service "
