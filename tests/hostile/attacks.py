@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from tests.hostile.peers import (
@@ -28,7 +29,7 @@ from tests.hostile.peers import (
     together,
 )
 
-__all__ = ["ATTACKS", "Place", "idle"]
+__all__ = ["ATTACKS", "ATTACKS_ON_TLS", "Place", "floods", "idle", "other_protocols", "rapid_resets"]
 
 Place = tuple[str, int]
 
@@ -274,6 +275,40 @@ async def comings_and_goings(place: Place) -> None:
     await together([send] * 1500, 100)
 
 
+async def handshakes(place: Place) -> None:
+    """The beginning of TLS: cut at any byte, spoiled, said again, kept waiting, and done with nothing behind it."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    said = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), said).do_handshake()
+    hello = said.read()
+    rng = random.Random(11)
+
+    def spoiled() -> bytes:
+        turned = bytearray(hello)
+        turned[rng.randrange(len(turned))] = rng.randrange(256)
+        return bytes(turned)
+
+    async def send(data: bytes) -> None:
+        async with peer(place, data):
+            await asyncio.sleep(0.05)
+
+    async def wait() -> None:
+        async with peer(place, hello[:-1]):
+            await asyncio.sleep(1.5)
+
+    async def finish() -> None:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(*place, ssl=context)
+            writer.transport.abort()
+
+    cut = [partial(send, hello[:length]) for length in range(0, len(hello), 3)]
+    await together([*cut, *(partial(send, spoiled()) for _ in range(200)), *[partial(send, hello * 20)] * 20], 50)
+    await together([*[wait] * 300, *[finish] * 200], 350)
+
+
 async def idle(place: Place, count: int, meanwhile: Callable[[], Awaitable[None]]) -> None:
     """So many clients that are connected and say no more."""
     async with AsyncExitStack() as stack:
@@ -303,3 +338,4 @@ ATTACKS: list[Callable[[Place], Awaitable[None]]] = [
     random_bytes,
     comings_and_goings,
 ]
+ATTACKS_ON_TLS = [handshakes, other_protocols, random_bytes, comings_and_goings, cut_frames]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.hostile.attacks import ATTACKS, Place, floods, idle, other_protocols, rapid_resets
+from tests.hostile.attacks import ATTACKS, ATTACKS_ON_TLS, Place, floods, idle, other_protocols, rapid_resets
 from tests.hostile.victim import Traces, Victim
 
 pytestmark = pytest.mark.anyio
@@ -36,10 +36,8 @@ async def slowest(victim: Victim, since: int) -> float:
     return await asyncio.to_thread(victim.slowest, since)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-async def test_others_are_answered_and_nothing_is_left(
-    victim: Victim, attack: Callable[[Place], Awaitable[None]]
-) -> None:
+async def endure(victim: Victim, attack: Callable[[Place], Awaitable[None]]) -> None:
+    """Others are answered, memory is bounded, and nothing is left."""
     await victim.traces()  # whatever is made once is made by now
     traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
     victim.forget_the_most()
@@ -49,6 +47,20 @@ async def test_others_are_answered_and_nothing_is_left(
     assert victim.memory(most=True) - memory < MOST_MIB
     await until_quiet(victim, traces)
     assert victim.memory() - memory < LEFT_MIB
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+async def test_others_are_answered_and_nothing_is_left(
+    victim: Victim, attack: Callable[[Place], Awaitable[None]]
+) -> None:
+    await endure(victim, attack)
+
+
+@pytest.mark.parametrize("attack", ATTACKS_ON_TLS, ids=lambda attack: attack.__name__)
+async def test_others_are_answered_and_nothing_is_left_where_the_port_speaks_tls(
+    victim_with_tls: Victim, attack: Callable[[Place], Awaitable[None]]
+) -> None:
+    await endure(victim_with_tls, attack)
 
 
 async def test_thousands_of_idle_clients_take_little_and_keep_nobody_waiting(victim: Victim, file_limit: int) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors import TaskTemplate
-from connectors.client import ConnectorClient
+from connectors._server.tls import TlsFiles
+from connectors.client import ConnectorClient, tls
 from tests.registry.distributions import write_distribution
 from tests.server.processes import ServerProcess
 
@@ -54,16 +55,23 @@ class Traces:
 class Victim:
     """The server, and the caller beside the attacks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificate: TlsFiles | None = None) -> None:
+        """:param certificate: have the port speak TLS with it."""
         plugins = folder / "plugins"
         plugins.mkdir()
         write_distribution(plugins, "census", CENSUS)
-        self.process = ServerProcess("--store=memory://", plugins=plugins, cwd=folder)
+        options, authority = ["--store=memory://"], []
+        self._ssl = None
+        if certificate is not None:
+            options += [f"--tls-certificate={certificate.certificate}", f"--tls-key={certificate.key}"]
+            authority = [str(certificate.certificate)]
+            self._ssl = tls(certificate.certificate)
+        self.process = ServerProcess(*options, plugins=plugins, cwd=folder)
         self.address = self.process.address
         self._seconds: list[float] = []
         self._changed = threading.Condition()
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.watcher", self.address, str(self.process.pid)],
+            [sys.executable, "-m", "tests.hostile.watcher", self.address, str(self.process.pid), *authority],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -108,7 +116,7 @@ class Victim:
 
     async def traces(self) -> Traces:
         """What there is now; the connection and the call that ask are among it."""
-        async with ConnectorClient(self.address) as client:
+        async with ConnectorClient(self.address, ssl=self._ssl) as client:
             resource = await client.do(TaskTemplate(type="census"))
             assert resource.outputs is not None
             return Traces(self.descriptors(), resource.outputs["tasks"], resource.outputs["kept"])

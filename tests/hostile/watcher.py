@@ -1,6 +1,6 @@
 """A caller that behaves, as a process of its own: asks for the server's health again and again, on one connection.
 
-    python -m tests.hostile.watcher HOST:PORT PID
+    python -m tests.hostile.watcher HOST:PORT PID [AUTHORITY]
 
 Each answer is a line: how many seconds it took, as the server and this caller had the processor. What other processes
 took from them is not counted: the kernel says how long each thread that was ready had to wait for its turn
@@ -36,9 +36,15 @@ def waited(pid: int) -> float:
     return total / 1e9
 
 
-def main(address: str, pid: int) -> None:
+def channel(address: str, authority: str) -> grpc.Channel:
+    if not authority:
+        return grpc.insecure_channel(address)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(Path(authority).read_bytes()))
+
+
+def main(address: str, pid: int, authority: str = "") -> None:
     stub: Any
-    with grpc.insecure_channel(address) as opened:
+    with channel(address, authority) as opened:
         stub = health_pb2_grpc.HealthStub(opened)
         while not select.select([sys.stdin], [], [], PAUSE_S)[0]:
             began, lost = time.monotonic(), waited(pid) + waited(os.getpid())
@@ -50,4 +56,4 @@ def main(address: str, pid: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
