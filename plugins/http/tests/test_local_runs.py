@@ -4,7 +4,8 @@ that is broken off is an open request no more.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -49,7 +50,13 @@ async def test_a_local_run_ends_and_so_does_its_one_call(
         variables = {"CONNECTORS_HTTP__HOSTS": proxy.url, "CONNECTORS_HTTP__PRIVATE_NETWORKS": "127.0.0.0/8"}
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        begun: Callable[[], Awaitable[None]] = proxy.until_open
+
+        async def begun() -> None:
+            await proxy.until_open(within=30)
+            async with asyncio.timeout(10):
+                while not service.received:  # noqa: ASYNC110 - the service tells nobody
+                    await asyncio.sleep(0.01)
+
         run = Run(ending, task(proxy.url), inputs={"number": 7})
         assert await run_to_its_end(run, variables=variables, begun=begun) == b""
         await proxy.until_idle()
