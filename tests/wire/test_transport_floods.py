@@ -121,11 +121,21 @@ async def test_a_flood_of_resets_of_streams_that_are_over_ends_its_connection(se
         assert (await client.read_until_goaway()).error_code == ENHANCE_YOUR_CALM
 
 
-async def test_streams_that_are_reset_as_soon_as_they_are_opened_end_the_connection(served: Served) -> None:
+# By the client, or by the server that it makes do so (CVE-2025-8671).
+RESETS: dict[str, Callable[[int], Frame]] = {
+    "RST_STREAM": lambda stream_id: RstStreamFrame(stream_id, error_code=8),
+    "a window that overflows": lambda stream_id: WindowUpdateFrame(stream_id, window_increment=2**31 - 1),
+    "DATA after the end": lambda stream_id: DataFrame(stream_id, b"x"),
+}
+
+
+@pytest.mark.parametrize("how", RESETS)
+async def test_streams_that_are_reset_as_soon_as_they_are_opened_end_the_connection(served: Served, how: str) -> None:
     async with raw_client(served) as client:
         await client.round_trip()
         for _ in range(int(RESET_BURST) + 200):
-            client.reset(client.request(message(b"x"), path=HOLD))
+            stream_id = client.request(message(b"x"), path=HOLD)
+            client.write(RESETS[how](stream_id))
         assert (await client.read_until_goaway()).error_code == ENHANCE_YOUR_CALM
         await client.read_until_closed()
         await until(lambda: served.in_flight == 0)
