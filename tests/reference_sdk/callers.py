@@ -159,6 +159,10 @@ class Flyte2(Backend):
         links = tuple(link.name for link in resource.log_links)
         return Ended(Phase(resource.phase), resource.message, outputs, links, meta)
 
+    def create(self, template: bytes, inputs: Mapping[str, Any]) -> bytes:
+        """Start a task, and return the meta of its job."""
+        return self._create(tasks2.TaskTemplate.FromString(template), inputs)
+
     def delete(self, template: bytes, inputs: Mapping[str, Any]) -> None:
         task = tasks2.TaskTemplate.FromString(template)
         category = connector2.TaskCategory(name=task.type)
