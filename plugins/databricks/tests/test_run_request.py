@@ -64,6 +64,11 @@ async def test_an_existing_cluster_runs_flyte_1s_entrypoint(body: Any) -> None:
     }
 
 
+async def test_an_existing_cluster_replaces_a_new_one(body: Any) -> None:
+    (task,) = body({"existing_cluster_id": "0101-abc", "new_cluster": {"num_workers": 1}})["tasks"]
+    assert task == {"task_key": "flyte_task", "existing_cluster_id": "0101-abc", "spark_python_task": ENTRYPOINT}
+
+
 async def test_a_new_cluster_gets_the_tasks_image_configuration_variables_and_owner(body: Any) -> None:
     sent = body({"new_cluster": CLUSTER})
     assert sent["tasks"][0]["new_cluster"] == {

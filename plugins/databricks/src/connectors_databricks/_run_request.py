@@ -120,7 +120,10 @@ def _fill(
     job.setdefault("task_key", _TASK_KEY)
     entrypoint = entrypoint_of(task, ctx)
     environment = entrypoint.environment(task.container.env if task.container is not None else {})
-    if job.get("existing_cluster_id") is not None or job.get("job_cluster_key") is not None:
+    if job.get("existing_cluster_id") is not None:
+        serverless = False
+        job.pop("new_cluster", None)  # Databricks refuses a task that has both
+    elif job.get("job_cluster_key") is not None:
         serverless = False
     elif job.get("new_cluster") is not None:
         serverless = False
