@@ -84,8 +84,10 @@ async def test_several_statements_are_told_as_such(query: Query, new_context: Ne
 
 
 async def test_a_tasks_own_count_of_statements_is_kept(query: Query, new_context: NewContext) -> None:
+    block = "CREATE PROCEDURE p() RETURNS INT LANGUAGE SQL AS BEGIN RETURN 1; END; CALL p()"
+    assert "MULTI_STATEMENT_COUNT" not in StatementRequest.of(query(block), new_context()).body(KEY)["parameters"]
     options = {"session_parameters": {"multi_statement_count": 2}}
-    body = StatementRequest.of(query("SELECT 1; SELECT 2", connection_kwargs=options), new_context()).body(KEY)
+    body = StatementRequest.of(query(block, connection_kwargs=options), new_context()).body(KEY)
     assert body["parameters"]["MULTI_STATEMENT_COUNT"] == "2"
 
 
