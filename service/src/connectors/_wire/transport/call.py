@@ -85,6 +85,18 @@ class Call:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def headers(self) -> Headers:
+        """The request's headers as they came."""
+        return self._headers
+
+    def describe(self, *, initial: Headers = (), trailing: Headers = ()) -> None:
+        """Have metadata written with the answer: ``initial`` before its first message, where that is still to come,
+        ``trailing`` beside a status that is OK. Another status brings its own, by :class:`StatusError`.
+        """
+        self._outbound.initial = [*self._outbound.initial, *initial]
+        self._outbound.trailing = [*self._outbound.trailing, *trailing]
+
     @cached_property
     def metadata(self) -> Mapping[str, str]:
         """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
@@ -177,7 +189,7 @@ class Call:
             in_time = self.deadline is None or asyncio.get_running_loop().time() < self.deadline
             self._end(answered=self._outbound.written and in_time)
         except StatusError as error:
-            self._fail(error.status, error.message)
+            self._fail(error.status, error.message, error.trailers)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if self._ended or (task is not None and task.cancelling()):
@@ -194,9 +206,9 @@ class Call:
     def _expire(self) -> None:
         self.refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.DEADLINE, "the deadline passed before the answer"))
 
-    def _fail(self, status: Status, message: str) -> None:
+    def _fail(self, status: Status, message: str, trailers: Headers | None = None) -> None:
         if not self._ended:
-            self._outbound.fail(status, message)
+            self._outbound.fail(status, message, trailers=trailers)
             self._end()
 
     def _end(self, *, answered: bool = False) -> None:

@@ -49,7 +49,9 @@ class Flood(Exception):
 
 
 class Allowance:
-    """A token bucket on the event loop's clock. It begins full."""
+    """A token bucket on the event loop's clock. It begins full. It looks at the clock only when it is empty, so that
+    what may be taken at once is up to twice what it holds.
+    """
 
     __slots__ = ("_left", "_loop", "_most", "_per_second", "_since")
 
@@ -62,17 +64,19 @@ class Allowance:
 
     def spend(self, cost: float) -> bool:
         """Takes ``cost``; False where there is not so much."""
-        now = self._loop.time()
-        self.add((now - self._since) * self._per_second)
-        self._since = now
         if self._left < cost:
-            return False
+            now = self._loop.time()
+            self.add((now - self._since) * self._per_second)
+            self._since = now
+            if self._left < cost:
+                return False
         self._left -= cost
         return True
 
     def add(self, amount: float) -> None:
         """Gives back; never more than it held at first."""
-        self._left = min(self._left + amount, self._most)
+        left = self._left + amount
+        self._left = left if left < self._most else self._most
 
 
 class Gate:
@@ -81,7 +85,7 @@ class Gate:
     def __init__(self, max_frame_bytes: int) -> None:
         self._max_frame_bytes = max_frame_bytes
         self._preface = PREFACE
-        self._head = bytearray()  # of a frame whose header is cut
+        self._cut = b""  # of a header that has not come whole
         self._body = 0  # bytes to come of the frame before
         self._frames = Allowance(FLOOD_BURST, FLOOD_PER_SECOND)
         self._resets = Allowance(RESET_BURST, RESETS_PER_SECOND)
@@ -91,29 +95,34 @@ class Gate:
 
         :raises Flood: there are too many frames of one kind. :raises FrameTooLargeError: one is over the size allowed.
         """
-        position, end, frames = 0, len(data), 0
+        position, end = 0, len(data)
         if self._preface:
             part = data[: len(self._preface)]
             if not self._preface.startswith(part):
                 return end  # HTTP/2 says what is wrong
             self._preface = self._preface[len(part) :]
             position = len(part)
+        position += self._body
+        self._body = 0
+        frames = 0
         while position < end:
-            if self._body:
-                step = min(self._body, end - position)
-                self._body -= step
-                position += step
-                continue
             if frames == FRAMES_AT_ONCE:
                 return position
-            missing = _HEADER_BYTES - len(self._head)
-            self._head += data[position : position + missing]
-            position += missing
-            if position > end:
-                return end
-            self._pay(int.from_bytes(self._head[:3], "big"), self._head[3], self._head[4])
-            self._head.clear()
             frames += 1
+            start = position - len(self._cut)  # the bytes before may have begun it
+            head = self._cut + data[position : start + _HEADER_BYTES]
+            if len(head) < _HEADER_BYTES:
+                self._cut = head
+                return end
+            self._cut = b""
+            size = head[0] << 16 | head[1] << 8 | head[2]
+            # Streams that are open are bounded, and those that are reset are counted: what opens and ends one is free.
+            if size > self._max_frame_bytes or not (
+                head[3] == _HEADERS or (head[3] == _DATA and head[4] & _END_STREAM)
+            ):
+                self._pay(size, head[3], head[4])
+            position = start + _HEADER_BYTES + size
+        self._body = position - end
         return end
 
     def answered(self) -> None:
@@ -131,17 +140,14 @@ class Gate:
             raise Flood(Reason.RAPID_RESET, "streams are reset as soon as they are opened")
 
     def _pay(self, size: int, kind: int, flags: int) -> None:
-        self._body = size
         if size > self._max_frame_bytes:
             raise FrameTooLargeError(f"a frame of {size} bytes, the most is {self._max_frame_bytes}")
-        if kind == _HEADERS:
-            return  # streams that are open are bounded, and those that are reset are counted
         cost = 1.0
         if kind == _SETTINGS:
             if size > MAX_SETTINGS * _SETTING_BYTES:
                 raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings at once")
             cost = 1.0 if flags & _ACK else SETTINGS_COST
-        elif size >= FREE_FRAME_BYTES or (kind == _DATA and (flags & _END_STREAM or size >= SMALL_DATA_BYTES)):
+        elif size >= FREE_FRAME_BYTES or (kind == _DATA and size >= SMALL_DATA_BYTES):
             return
         if not self._frames.spend(cost):
             raise Flood(Reason.FLOOD, f"too many frames beside calls, the last of type {kind}")

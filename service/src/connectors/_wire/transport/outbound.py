@@ -16,6 +16,7 @@ from connectors._wire.transport.framing import frame
 from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
 from connectors._wire.transport.refusal import Reason, Refusal
+from connectors._wire.transport.request import Headers
 
 MAX_STATUS_MESSAGE_BYTES = 4096
 
@@ -68,7 +69,7 @@ class Unread:
 class Outbound:
     """Writes one answer. Nothing is written once the stream or its connection is gone."""
 
-    __slots__ = ("_gate", "_h2", "_id", "_opened", "_stream", "unread", "written")
+    __slots__ = ("_gate", "_h2", "_id", "_opened", "_stream", "initial", "trailing", "unread", "written")
 
     def __init__(self, stream: Stream, h2: H2Connection, gate: Gate) -> None:
         self._stream = stream
@@ -78,6 +79,8 @@ class Outbound:
         self._id = cast(int, stream.id)  # a stream that a caller opened has one
         self._h2 = h2
         self._opened = False
+        self.initial: Headers = ()
+        self.trailing: Headers = ()
         self.written = False
         """Whether an answer went out whole, its trailers included, on a stream and a connection that were open."""
 
@@ -93,14 +96,20 @@ class Outbound:
 
     def end(self) -> None:
         """Writes the trailers of an answer that is OK."""
-        self._finish(_OK_TRAILERS if self._opened else [*_HEADERS, *_OK_TRAILERS])
+        if self.initial:
+            self._open()
+        trailers = [*_OK_TRAILERS, *self.trailing] if self.trailing else _OK_TRAILERS
+        self._finish(trailers if self._opened else [*_HEADERS, *trailers])
 
-    def fail(self, status: Status, message: str, http_status: int = 200) -> None:
-        """Writes any other status, at once: trailers are under no flow control."""
-        trailers = [
-            (b"grpc-status", b"%d" % status),
-            (b"grpc-message", encode_status_message(message)),
-        ]
+    def fail(self, status: Status, message: str, http_status: int = 200, *, trailers: Headers | None = None) -> None:
+        """Writes any other status, at once: trailers are under no flow control.
+
+        :param trailers: beside the status, in place of the message.
+        """
+        if self.initial:
+            self._open()
+        beside = [(b"grpc-message", encode_status_message(message))] if trailers is None else trailers
+        trailers = [(b"grpc-status", b"%d" % status), *beside]
         if not self._opened:
             trailers = [(b":status", b"%d" % http_status), *_OPENING, *trailers]
         self._finish(trailers)
@@ -113,7 +122,7 @@ class Outbound:
 
     def _open(self) -> None:
         if not self._opened and self._stream.closable:
-            self._h2.send_headers(self._id, _HEADERS)
+            self._h2.send_headers(self._id, [*_HEADERS, *self.initial] if self.initial else _HEADERS)
             self._opened = True
 
     async def _message(self, message: bytes) -> None:
