@@ -68,6 +68,19 @@ chaos: $(STAMP) ## the chaos tests at ten times their size, then the reference s
 	CHAOS_SCALE=$${CHAOS_SCALE:-10} $(BIN)/python -m pytest --override-ini=timeout=1800 tests/chaos $(ARGS)
 	@$(BIN)/python -m benchmarks.reference
 
+COMPOSE ?= docker compose
+STACK_TEST = $(BIN)/python -m pytest -p no:cacheprovider tests/deploy/stack.py
+
+.PHONY: compose-test
+compose-test: $(STAMP) ## the compose stack: built, brought up, tested, taken down (COMPOSE= the command; STACK=up tests what runs)
+ifeq ($(STACK),up)
+	COMPOSE='$(COMPOSE)' $(STACK_TEST)
+else
+	@# a project of its own: what `docker compose up` keeps is left alone
+	compose='$(COMPOSE) --project-name connectors-test'; trap "$$compose --profile demo down --volumes" EXIT; \
+	$$compose --profile demo up --build --wait && COMPOSE="$$compose" $(STACK_TEST)
+endif
+
 .PHONY: check
 check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code, the guide's links
 	$(BIN)/ruff check .

@@ -84,16 +84,20 @@ def served() -> Mapping[str, str]:
 
 
 def test_the_compose_commands_find_what_they_need() -> None:
-    [block] = checked_here("test_the_compose_commands_find_what_they_need")
-    assert [command.split()[0] for command in block.commands] == ["docker", "curl", "docker"]
+    first, second = checked_here("test_the_compose_commands_find_what_they_need")
+    assert [command.split()[0] for command in first.commands] == ["docker", "curl", "docker"]
+    [task] = second.commands
+    assert COMPOSE[task.split()[-1]]["image"] == COMPOSE["connectors"]["image"]
     service = COMPOSE["connectors"]
     assert (ROOT / service["build"]["dockerfile"]).is_file()
     assert [port.rpartition(":127.0.0.1")[0] for port in service["ports"]] == ["", ""]
-    assert {port.partition("}:")[2] for port in service["ports"]} == {"8000:8000", "9090:9090"}
+    assert {port.partition("}:")[2] for port in service["ports"]} == {"8000-8001:8000", "9090-9091:9090"}
+    assert service["deploy"]["replicas"] == 2
     plugins = re.search(r":-(.*)}", service["build"]["args"]["PLUGINS"])
     assert plugins is not None
     assert set(plugins[1].split()) == {path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")}
-    assert [file["path"] for file in service["env_file"]] == ["connectors.env"]
+    *_, last = service["env_file"]
+    assert last["path"] == "connectors.env"  # what it says wins
     assert float(service["stop_grace_period"].removesuffix("s")) > Settings().grace + CLOSE_WITHIN
 
 
