@@ -197,10 +197,11 @@ def _row(columns: tuple[str, ...], row: Row) -> str:
 
 
 def _inside(shown: Cell) -> str:
-    """A cell's element: the script makes the same of it."""
+    """What is in a cell: the script makes the same of it."""
     title = f' title="{escape(shown["title"])}"' if "title" in shown else ""
     if "link" in shown:
         target = f' href="{escape(shown["link"])}" target="_blank" rel="noopener noreferrer"'
         return f"<a{target}{title}>{escape(shown['text'])}</a>"
     tone = f' class="{shown["tone"]}"' if "tone" in shown else ""
-    return f"<span{tone}{title}>{escape(shown['text'])}</span>"
+    note = f"<small> {escape(shown['note'])}</small>" if "note" in shown else ""
+    return f"<span{tone}{title}>{escape(shown['text'])}</span>{note}"

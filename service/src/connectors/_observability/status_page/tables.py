@@ -41,6 +41,8 @@ class Cell(TypedDict):
 
     text: str
     tone: NotRequired[Tone]
+    note: NotRequired[str]
+    """What is said beside it, in plain letters."""
     link: NotRequired[str]
     title: NotRequired[str]
     """What is shown to whoever points at it."""
@@ -81,11 +83,13 @@ TABLES: Mapping[str, Heading] = {
 }
 
 
-def cell(text: object, *, tone: Tone | None = None, link: str = "", title: str = "") -> Cell:
+def cell(text: object, *, tone: Tone | None = None, note: str = "", link: str = "", title: str = "") -> Cell:
     """A cell, with no secret in it."""
     made = Cell(text=redact(str(text)))
     if tone is not None:
         made["tone"] = tone
+    if note:
+        made["note"] = redact(note)
     if link and redact(link) == link:  # without what is hidden it would lead nowhere
         made["link"] = link
     if title:
@@ -112,7 +116,7 @@ def connector_rows(engine: Engine | None, options: EngineOptions) -> Iterator[Ro
     if engine is None:
         return
     for number, failure in enumerate(engine.registry.failures):
-        failed = cell(f"failed ({failure.kind}): {failure.reason}", tone="bad")
+        failed = cell("failed", tone="bad", note=failure.reason)
         plugin = cell(" · ".join(filter(None, (failure.plugin, failure.distribution))))
         yield Row(key=f"failure {number}", cells=[cell(""), plugin, cell(""), failed, *[cell("")] * 6])
     under_way: dict[str, list[str]] = {}
@@ -182,7 +186,7 @@ def call_rows(calls: Iterable[RecentCall], *, now: float) -> Iterator[Row]:
 
 def _answer(call: RecentCall) -> Cell:
     if call.shielded:
-        return cell(f"{call.phase or call.status}, from memory" if call.phase else "put off", tone="warn")
+        return cell(call.phase, tone="warn", note="from memory") if call.phase else cell("put off", tone="warn")
     if call.status != "OK":
         return cell(call.status, tone="quiet" if call.status == "CANCELLED" else "bad")
     failed = call.phase in ("FAILED", "RETRYABLE_FAILED", "ABORTED")

@@ -10,24 +10,30 @@
   let isPaused = false;
   let isLost = false;
 
+  function made(name, text) {
+    const element = document.createElement(name);
+    element.textContent = text;
+    return element;
+  }
+
   function inside(cell) {
-    const made = document.createElement(cell.link ? "a" : "span");
-    made.textContent = cell.text;
-    if (cell.title) made.title = cell.title;
-    if (cell.tone && !cell.link) made.className = cell.tone;
+    const main = made(cell.link ? "a" : "span", cell.text);
+    if (cell.title) main.title = cell.title;
+    if (cell.tone && !cell.link) main.className = cell.tone;
     if (cell.link && /^https?:\/\//.test(cell.link)) {
-      made.href = cell.link;
-      made.target = "_blank";
-      made.rel = "noopener noreferrer";
+      main.href = cell.link;
+      main.target = "_blank";
+      main.rel = "noopener noreferrer";
     }
-    return made;
+    return cell.note && !cell.link ? [main, made("small", ` ${cell.note}`)] : [main];
   }
 
   // What is equal stays as it is: a selection, the focus and the place on the page with it.
   function put(parent, cell) {
-    const made = inside(cell);
-    if (!parent.firstChild) parent.append(made);
-    else if (!parent.firstChild.isEqualNode(made)) parent.replaceChildren(made);
+    const wanted = inside(cell);
+    const isShown =
+      parent.childNodes.length === wanted.length && wanted.every((node, at) => node.isEqualNode(parent.childNodes[at]));
+    if (!isShown) parent.replaceChildren(...wanted);
   }
 
   function newRow(key, labels) {
