@@ -86,7 +86,7 @@ def running_server(folder: Path, *, port: int, metrics_port: int, variables: Map
                 _COMMAND,
                 "serve",
                 *("--host", HOST, "--port", str(port), "--metrics-port", str(metrics_port)),
-                *("--log-format", "json"),
+                *("--log-format", "json", "--status-page"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

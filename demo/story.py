@@ -77,6 +77,7 @@ def _run(display: Display, *, port: int, metrics_port: int) -> None:
             )
         display.fact("gRPC", server.address)
         display.fact("metrics", server.metrics_url)
+        display.fact("status page", server.metrics_url.removesuffix("metrics"))
         display.fact("store", "SQLite, the embedded default, in a state folder of the demo's own")
 
         display.step("The query")

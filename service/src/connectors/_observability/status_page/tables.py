@@ -123,7 +123,7 @@ def connector_rows(engine: Engine | None, options: EngineOptions) -> Iterator[Ro
     for (task_type, operation), calls in sorted(engine.in_flight.items()):
         if calls:
             under_way.setdefault(task_type, []).append(f"{calls} {operation}")
-    lines, threads = engine.admission, engine.threads
+    lines, threads, paused = engine.admission, engine.threads, engine.paused
     for item in engine.registry:
         name = item.category.name
         limits, line, use = options.limits_for(name), lines[name], threads.get(name)
@@ -133,7 +133,7 @@ def connector_rows(engine: Engine | None, options: EngineOptions) -> Iterator[Ro
                 cell(item.category),
                 cell(_source(item)),
                 cell(item.kind),
-                cell("served", tone="ok"),
+                cell("paused", tone="warn", note="nothing new is begun") if paused[name] else cell("served", tone="ok"),
                 cell(", ".join(under_way.get(name, ()))),
                 _share(line.taken, line.limit),
                 _share(line.waiting, limits.queue),
@@ -209,7 +209,9 @@ def _source(item: Registered) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds * 1_000:.3g} ms" if seconds < 0.9995 else f"{seconds:.2f} s"
+    if seconds >= 0.9995:
+        return f"{seconds:.2f} s"
+    return f"{seconds * 1_000:.{1 if seconds < 0.00995 else 0}f} ms"
 
 
 def moment(at: float) -> str:
