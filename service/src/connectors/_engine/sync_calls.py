@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+import anyio
 from anyio.abc import TaskGroup
 
 from connectors._engine.admission import Admission
@@ -173,12 +174,23 @@ class SyncCalls:
     def when_given(self, caller: Caller, key: str) -> None:
         """Have it written down, once the caller has its result: some time after that, the same request is a new run."""
 
-        def answered(delivered: bool) -> None:
-            if delivered:
-                self._tasks.start_soon(self._note_given, key)
+        if caller.on_answered is None:
+            return
+        over, arrived = anyio.Event(), False
 
-        if caller.on_answered is not None:
-            caller.on_answered(answered)
+        def answered(delivered: bool) -> None:
+            nonlocal arrived
+            arrived = delivered
+            over.set()
+
+        async def note() -> None:
+            await over.wait()
+            if arrived:
+                await self._note_given(key)
+
+        # started here, in the call's task: the event loop calls `answered` outside of any, where none can be started
+        self._tasks.start_soon(note)
+        caller.on_answered(answered)
 
     async def _note_given(self, key: str) -> None:
         try:
