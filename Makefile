@@ -125,6 +125,16 @@ wheels: $(STAMP) ## wheel and source archive of every package, in dist/
 	@rm -rf dist
 	@for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir dist $$package || exit 1; done
 
+.PHONY: sbom
+sbom: $(STAMP) ## what the image and each wheel are made of, as CycloneDX, in build/sbom
+	@$(BIN)/python sbom/generate.py $(ARGS)
+
+.PHONY: scan
+scan: $(STAMP) ## what can be looked for without a network: faults of the Dockerfile; what cannot is said
+	$(BIN)/hadolint --failure-threshold info service/Dockerfile
+	@echo "make scan: known vulnerabilities were NOT looked for: their databases are on the network and in no package index."
+	@echo "make scan: SECURITY.md says which scanners read the locks and build/sbom, and how."
+
 .PHONY: clean
 clean: ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) dist build site .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
