@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -17,7 +17,7 @@ from connectors._engine.admission import Admission, LineState
 from connectors._engine.blocking import ThreadUse
 from connectors._engine.creates import Created, Creates
 from connectors._engine.deletions import Deletions
-from connectors._engine.events import FactObserver, Meter, Observer, Tracer
+from connectors._engine.events import FactObserver, Meter, Observer, Operation, Tracer
 from connectors._engine.fingerprint import fingerprint as fingerprint_of_request
 from connectors._engine.flights import Flight, Flights
 from connectors._engine.identity import Run, run_of, subject_of
@@ -41,7 +41,7 @@ from connectors._registry import Registered, Registry
 from connectors._stores.store import Store
 from connectors.errors import ConnectorError, Unimplemented
 from connectors.http import HttpClient
-from connectors.models import LogPage, MetricResult, Resource
+from connectors.models import LogPage, MetricResult, Resource, TaskExecutionMetadata
 from connectors.secrets import SecretSource
 
 __all__ = ["Engine"]
@@ -366,6 +366,58 @@ class Engine:
         )
         return results
 
+    # --- what other services do
+
+    def reads(self, request: JobRequest) -> bool:
+        """Whether the connector of a task type that is served here can read the request's meta.
+
+        :raises NotFound: none is.
+        """
+        registered = self.registry.find(request.category)
+        try:
+            if registered.kind == "sync":
+                key_of_meta(request.category.name, request.meta)
+            else:
+                decode_meta(registered, request.meta)
+        except ConnectorError:
+            return False
+        return True
+
+    @asynccontextmanager
+    async def passed_on(
+        self,
+        operation: Operation,
+        task_type: str,
+        caller: Caller,
+        *,
+        listed: bool,
+        input_bytes: int | None = None,
+        metadata: TaskExecutionMetadata | None = None,
+    ) -> AsyncIterator[float]:
+        """A call that another service carries out, within this one's pauses and limits, and told of like any other.
+
+        Gives the instant on the event loop's clock by which the answer must be there. A caller who sets no deadline is
+        given the longest: what the other service takes that long for was no fault before.
+
+        :param listed: whether the other service lists the task type.
+        :raises Paused, AdmissionRefused: it is not to be passed on.
+        """
+        recorded = self._recorder.call(
+            operation,
+            task_type,
+            caller,
+            input_bytes=input_bytes,
+            metadata=metadata or TaskExecutionMetadata(),
+            listed=listed,
+        )
+        with recorded as call:
+            if operation in {"create", "do"}:
+                self.pauses.refuse(task_type)
+            until = self._answer_by(caller, otherwise=self._options.max_timeout)
+            with await self._admission.enter(task_type if listed else "unknown", until=until):
+                call.attempts = 1
+                yield until
+
     # --- their common steps
 
     async def _of_job(self, operation: str, request: JobRequest, **options: Any) -> Any:
@@ -386,10 +438,14 @@ class Engine:
             metadata=request.metadata,
         )
 
-    def _answer_by(self, caller: Caller) -> float:
-        """The instant by which the answer must leave: the caller's deadline, or the default, less the margin."""
+    def _answer_by(self, caller: Caller, *, otherwise: float | None = None) -> float:
+        """The instant by which the answer must leave: the caller's deadline, or the default, less the margin.
+
+        :param otherwise: seconds, in place of the default.
+        """
         start, options = now(), self._options
-        wanted = options.default_timeout if caller.deadline is None else caller.deadline - start
+        default = options.default_timeout if otherwise is None else otherwise
+        wanted = default if caller.deadline is None else caller.deadline - start
         seconds = min(wanted, options.max_timeout)
         return start + seconds - min(options.margin, seconds / 10)
 

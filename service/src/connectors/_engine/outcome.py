@@ -7,7 +7,7 @@ import secrets
 
 from connectors import errors
 
-__all__ = ["AdmissionRefused", "ConnectorBug", "bug", "status_of"]
+__all__ = ["AdmissionRefused", "AnsweredElsewhere", "ConnectorBug", "bug", "status_of"]
 
 log = logging.getLogger("connectors.engine")
 
@@ -16,6 +16,15 @@ class AdmissionRefused(errors.ConnectorError):
     """Too many calls to this connector are under way; try again later."""
 
     proves_no_job = True
+
+
+class AnsweredElsewhere(errors.ConnectorError):
+    """Another service, which the call was passed on to, answered with a status other than OK."""
+
+    def __init__(self, message: str, *, status: str) -> None:
+        """:param status: the gRPC status's name."""
+        super().__init__(message)
+        self.status = status
 
 
 class ConnectorBug(errors.ConnectorError):
@@ -47,6 +56,8 @@ def status_of(error: errors.ConnectorError) -> str:
     """The gRPC status that an error means (https://grpc.io/docs/guides/status-codes/). A class of a plugin's own counts
     as the nearest of its bases.
     """
+    if isinstance(error, AnsweredElsewhere):
+        return error.status
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 

@@ -88,12 +88,14 @@ class Recorder:
         *,
         input_bytes: int | None = None,
         metadata: TaskExecutionMetadata = _NOBODY,
+        listed: bool = False,
     ) -> Iterator[Call]:
         """Record what happens inside.
 
+        :param listed: the task type is another service's, which lists it: no caller made it up.
         :raises ConnectorError: whatever is raised inside comes out as one, its message fit for a stranger.
         """
-        label = task_type if task_type in self._known else "unknown"
+        label = task_type if listed or task_type in self._known else "unknown"
         started, call, status, failure = now(), Call(), "CANCELLED", None
         span = self._span(operation, label, caller)
         self.in_flight[label, operation] += 1

@@ -83,6 +83,10 @@ class Registry:
         """What could not be loaded."""
         return self._failures
 
+    def serves(self, category: TaskCategory) -> bool:
+        """Whether there is a connector of a task type and version."""
+        return category in self._by_category
+
     def find(self, category: TaskCategory) -> Registered:
         """The connector of a task type and version.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors._registry import Registry
-from connectors._server import outside, pausing, tls
+from connectors._server import fallback, outside, pausing, tls
 from connectors._server.discovery import discover, mistakes, nothing_served
 from connectors._server.starting import StartError, close_connectors, start_connectors, start_store
 from connectors._settings import Settings
@@ -37,14 +37,15 @@ def check(settings: Settings) -> Sequence[Finding]:
     unusable = outside.faults(settings)
     findings += [Finding("settings", line, is_fault=True) for line in unusable]
     findings += [
-        Finding("settings", line, is_fault=True) for line in [*tls.faults(settings), *pausing.faults(settings)]
+        Finding("settings", line, is_fault=True)
+        for line in [*tls.faults(settings), *pausing.faults(settings), *fallback.faults(settings)]
     ]
     findings += [Finding("settings", f"to be looked at: {line}") for line in outside.doubts(settings)]
     if not unusable:
         registry = asyncio.run(_start_and_close(registry, settings))
     findings += [Finding(str(item.category), f"{item.kind}, by plugin {item.plugin!r}") for item in registry]
     findings += [Finding(f"plugin {failure.plugin}", str(failure), is_fault=True) for failure in registry.failures]
-    if not len(registry):
+    if not len(registry) and settings.fallback is None:
         findings.append(Finding("plugins", nothing_served(settings, registry), is_fault=True))
     findings.append(asyncio.run(_open_and_close(settings.store)))
     return findings

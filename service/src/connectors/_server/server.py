@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +40,7 @@ from connectors._server.starting import (
 )
 from connectors._settings import Settings
 from connectors._stores.watched import WatchedStore
+from connectors._wire.fallback import Fallback
 from connectors._wire.health import Health
 from connectors._wire.routes import SERVICES, routes
 from connectors._wire.status import Status
@@ -50,6 +51,7 @@ from connectors.http import HttpClient
 if TYPE_CHECKING:
     from connectors._observability.otel import Tracing
     from connectors._observability.status_page import StatusPage
+    from connectors._server.fallback import FallbackService
 
 __all__ = ["Addresses", "Server"]
 
@@ -79,6 +81,7 @@ class Server:
         self._state = "starting"
         self._close_by = math.inf  # the event loop's time
         self._tracing: Tracing | None = None
+        self._fallback: FallbackService | None = None
         self._status_page: StatusPage | None = None
         self._store: WatchedStore
         self._health: Health
@@ -136,8 +139,9 @@ class Server:
         if self._status_page is not None:
             self._status_page.engine = self._engine
         self._watch_loop(registry)
+        passing = await self._start_fallback()
         await self._follow_pauses(registry)
-        grpc_at = await self._start_grpc()
+        grpc_at = await self._start_grpc(passing)
         self._set_state("ready")
         return Addresses(grpc_at, metrics_at)
 
@@ -176,7 +180,7 @@ class Server:
         for line in [*mistakes(self._settings, registry), *outside.doubts(self._settings)]:
             log.warning("%s", line)
         _refuse(self._settings, registry.failures)
-        if not len(registry):
+        if not len(registry) and self._settings.fallback is None:
             log.warning("%s", nothing_served(self._settings, registry))
         return registry
 
@@ -208,11 +212,28 @@ class Server:
         self._stack.callback(probe.stop)
         probe.start()
 
+    async def _start_fallback(self) -> Fallback | None:
+        if self._settings.fallback is None:
+            return None
+        from connectors._server.fallback import FallbackService  # noqa: PLC0415 - few servers need a client
+
+        try:
+            self._fallback = FallbackService(self._settings)
+        except ValueError as fault:
+            raise StartError(f"--fallback-ca-file: {fault}") from None
+        self._stack.push_async_callback(self._fallback.aclose)
+        await self._fallback.start()
+        return Fallback(self._fallback.other, self._fallback.lists, self._engine)
+
     async def _follow_pauses(self, registry: Registry) -> None:
         if self._settings.paused_file is None:
             return
         names = {name for item in registry for name in (item.category.name, item.plugin)}
-        file = pausing.PausedFile(self._settings.paused_file, self._engine.pauses, lambda: names)
+
+        def known() -> Collection[str]:
+            return names if self._fallback is None else names.union(self._fallback.lists.task_types)
+
+        file = pausing.PausedFile(self._settings.paused_file, self._engine.pauses, known)
         self._stack.push_async_callback(file.aclose)
         await file.start()
 
@@ -224,11 +245,15 @@ class Server:
         left = self._close_by - asyncio.get_running_loop().time() - _REST
         await close_connectors(registry, within=min(CLOSE_TIMEOUT, max(left, _REST)))
 
-    async def _start_grpc(self) -> str:
+    async def _start_grpc(self, passing: Fallback | None) -> str:
         settings = self._settings
         self._health = Health(SERVICES)
         served = routes(
-            self._engine, health=self._health, reflection=settings.reflection, on_rejected=self._on_rejected
+            self._engine,
+            health=self._health,
+            reflection=settings.reflection,
+            on_rejected=self._on_rejected,
+            fallback=passing,
         )
         self._metrics.methods = served.keys()
         self._grpc = GrpcServer(
@@ -283,11 +308,13 @@ class Server:
 
     def _degraded(self) -> str:
         """What does not work, if anything: the server goes on without, and is not to be replaced for it."""
-        since = self._store.down_since
-        if since is None:
-            return ""
-        seconds = asyncio.get_running_loop().time() - since
-        return f"degraded: the idempotency store is out of reach for {seconds:.0f} s"
+        faults = []
+        if (since := self._store.down_since) is not None:
+            seconds = asyncio.get_running_loop().time() - since
+            faults.append(f"the idempotency store is out of reach for {seconds:.0f} s")
+        if self._fallback is not None and self._fallback.fault:
+            faults.append(self._fallback.fault)
+        return f"degraded: {'; '.join(faults)}" if faults else ""
 
 
 def _refuse(settings: Settings, failures: Sequence[LoadFailure]) -> None:

@@ -47,6 +47,14 @@ def _not_twice(words: tuple[str, ...]) -> tuple[str, ...]:
     return words
 
 
+def _an_address(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    bare = host.startswith("[") == host.endswith("]") and (":" not in host or host.startswith("["))
+    if not (host and bare and port.isascii() and port.isdecimal() and 0 < int(port) <= 65_535) or "/" in host:
+        raise ValueError("must be host:port, with an IPv6 address in brackets")
+    return address
+
+
 def _a_proxy(address: str) -> str:
     Egress(proxy=address)
     return address
@@ -147,6 +155,17 @@ class Settings(BaseSettings):
         "Listening",
         "Seconds after SIGTERM in which calls are still taken, but health says NOT_SERVING, so that callers find other "
         "servers; the grace follows. By default 5 in a pod of Kubernetes, else 0; none after SIGINT.",
+    )
+
+    fallback: Annotated[str, AfterValidator(_an_address)] | None = _setting(
+        None,
+        "Fallback",
+        "host:port of another connector service, such as Flyte's own. Calls for task types that no plugin here serves "
+        "are passed on to it, and its list is merged with this one's.",
+    )
+    fallback_tls: bool = _setting(False, "Fallback", "Speak TLS with it; its certificate has to be for its host.")
+    fallback_ca_file: Path | None = _setting(
+        None, "Fallback", "A file of certificate authorities (PEM) that are trusted for it; by default the system's."
     )
 
     tls_certificate: Path | None = _setting(
@@ -332,6 +351,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"{flag_of('store_retention')} must be longer than {flag_of(shorter)}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError(f"{flag_of('tls_certificate')} and {flag_of('tls_key')} need each other")
+        if self.fallback_ca_file is not None and not self.fallback_tls:
+            raise ValueError(f"{flag_of('fallback_ca_file')} needs {flag_of('fallback_tls')}")
+        if self.fallback_tls and self.fallback is None:
+            raise ValueError(f"{flag_of('fallback_tls')} needs {flag_of('fallback')}")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError(f"{flag_of('tls_client_ca')} needs {flag_of('tls_certificate')} and {flag_of('tls_key')}")
         if self.port and self.port == self.metrics_port and self.metrics_host in (None, self.host):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 
 class Status(enum.IntEnum):
@@ -34,9 +35,13 @@ class StatusError(Exception):
     of ours.
     """
 
-    def __init__(self, status: Status, message: str) -> None:
+    def __init__(self, status: Status, message: str, *, trailers: Sequence[tuple[bytes, bytes]] | None = None) -> None:
+        """:param trailers: what is written beside the status, where another service gave it: `grpc-message` as that one
+        encoded it, and the metadata that came with it.
+        """
         if status is Status.OK:
             raise ValueError("a StatusError needs a status other than OK")
         super().__init__(f"{status.name}: {message}")
         self.status = status
         self.message = message
+        self.trailers = trailers

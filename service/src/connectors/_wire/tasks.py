@@ -15,6 +15,7 @@ from connectors._messages.observations import write_metric
 from connectors._messages.templates import STREAMED, read_template
 from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Envelope, Once, task_category_of
+from connectors._wire.fallback import Fallback
 from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
@@ -27,12 +28,12 @@ _MOST_QUERIES = 1_000
 _BODY_BYTES = 512 * 1024  # of text: what a page holds is sent twice, and callers take 4 MiB by default
 
 
-def routes(service: str, engine: Engine, dialect: Dialect) -> dict[str, Route]:
+def routes(service: str, engine: Engine, dialect: Dialect, fallback: Fallback | None = None) -> dict[str, Route]:
     """The routes of an ``AsyncAgentService`` or an ``AsyncConnectorService``.
 
     :param service: its full name.
     """
-    calls = _Tasks(engine, dialect)
+    calls = _Tasks(engine, dialect, fallback)
     return {
         f"/{service}/CreateTask": unary(calls.create),
         f"/{service}/GetTask": unary(calls.get),
@@ -75,9 +76,10 @@ def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> Crea
 class _Tasks:
     """One handler for each call."""
 
-    def __init__(self, engine: Engine, dialect: Dialect) -> None:
+    def __init__(self, engine: Engine, dialect: Dialect, fallback: Fallback | None) -> None:
         self._engine = engine
         self._dialect = dialect
+        self._fallback = fallback
         self._calls = dialect.calls
 
     async def create(self, call: Call, data: bytes) -> bytes:
@@ -86,13 +88,18 @@ class _Tasks:
             caller = caller_of(call, self._dialect.protocol, self._dialect.secrets_in(envelope))
             return create_request(self._dialect, envelope, caller)
 
-        meta = await self._engine.create(await read(len(data), request))
+        asked = await read(len(data), request)
+        if self._fallback is not None and self._fallback.takes(call, self._dialect.protocol, asked.category):
+            return await self._fallback.create(call, data, asked)
+        meta = await self._engine.create(asked)
         return serialise(self._calls.CreateTaskResponse(resource_meta=meta))
 
     async def get(self, call: Call, data: bytes) -> bytes:
         message = await parsed(self._calls.GetTaskRequest, data)
         with reading():
             request = self._job(call, message, message.output_prefix)
+        if (fallback := self._elsewhere(call, request)) is not None:
+            return await fallback.job(call, data, "get", request)
         resource = await self._engine.get(request)
 
         def answer() -> bytes:
@@ -104,6 +111,8 @@ class _Tasks:
         message = await parsed(self._calls.DeleteTaskRequest, data)
         with reading():
             request = self._job(call, message)
+        if (fallback := self._elsewhere(call, request)) is not None:
+            return await fallback.job(call, data, "delete", request)
         await self._engine.delete(request)
         return serialise(self._calls.DeleteTaskResponse())
 
@@ -116,6 +125,8 @@ class _Tasks:
             start = read_timestamp(message.start_time, "start_time")
             end = read_timestamp(message.end_time, "end_time")
             step = read_duration(message.step, "step")
+        if (fallback := self._elsewhere(call, request)) is not None:
+            return await fallback.job(call, data, "get_metrics", request)
         results = await self._engine.get_metrics(
             request, queries=tuple(message.queries), start=start, end=end, step=step
         )
@@ -128,11 +139,19 @@ class _Tasks:
         message = await parsed(self._calls.GetTaskLogsRequest, data or b"")
         with reading():
             request = self._job(call, message)
+        if (fallback := self._elsewhere(call, request)) is not None:
+            await fallback.job_stream(call, data or b"", "get_logs", request)
+            return
         page = await self._engine.get_logs(request, lines=message.lines, token=message.token)
         response = self._calls.GetTaskLogsResponse
         await call.send(serialise(response(header=self._calls.GetTaskLogsResponseHeader(token=page.token))))
         for part in _parts(page):
             await call.send(serialise(response(body=self._dialect.write_logs(part))))
+
+    def _elsewhere(self, call: Call, request: JobRequest) -> Fallback | None:
+        """The other service, where the job is one of its own."""
+        fallback = self._fallback
+        return fallback if fallback is not None and fallback.takes_job(call, request) else None
 
     def _job(self, call: Call, message: Any, output_prefix: str = "") -> JobRequest:
         secrets = self._dialect.secrets(getattr(message, "connection", None))

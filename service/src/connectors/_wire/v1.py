@@ -19,6 +19,7 @@ from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Once
+from connectors._wire.fallback import Fallback
 from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
@@ -35,11 +36,11 @@ SERVICES = (_ASYNC, _SYNC, _METADATA)
 _STREAMED = STREAMED | {core.LiteralMap, core.LiteralCollection}
 
 
-def routes(engine: Engine) -> dict[str, Route]:
+def routes(engine: Engine, fallback: Fallback | None = None) -> dict[str, Route]:
     """The routes of Flyte 1's services."""
-    sync, metadata = _Sync(engine), _Metadata(engine)
+    sync, metadata = _Sync(engine, fallback), _Metadata(engine, fallback)
     return {
-        **tasks.routes(_ASYNC, engine, _Flyte1()),
+        **tasks.routes(_ASYNC, engine, _Flyte1(), fallback),
         f"/{_SYNC}/ExecuteTaskSync": Route(sync.execute, client_streaming=True, server_streaming=True),
         f"/{_METADATA}/GetAgent": unary(metadata.get),
         f"/{_METADATA}/ListAgents": unary(metadata.list),
@@ -71,8 +72,9 @@ class _Flyte1(Dialect):
 class _Sync:
     """Calls that answer at once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, fallback: Fallback | None) -> None:
         self._engine = engine
+        self._fallback = fallback
 
     async def execute(self, call: Call) -> None:
         """A header and then the inputs, answered by one message: a header that holds the resource.
@@ -83,6 +85,12 @@ class _Sync:
         # Both messages first: a caller that is refused while it still sends learns of the broken stream, not of why.
         first = await call.receive()
         second = None if first is None else await call.receive()
+        if self._fallback is not None and first is not None:
+            category = await read(len(first), lambda: _category_in(first))
+            if category is not None and self._fallback.takes(call, "flyte1", category):
+                received = [first] if second is None else [first, second]
+                await self._fallback.execute(call, received, category, caller_of(call, "flyte1"))
+                return
         size = len(first or b"") + len(second or b"")
         request = await read(size, lambda: _do_request(call, first, second))
         resource = await self._engine.do(request)
@@ -92,6 +100,14 @@ class _Sync:
             return serialise(admin.ExecuteTaskSyncResponse(header=header))
 
         await call.send(await written(resource, answer))
+
+
+def _category_in(first: bytes) -> TaskCategory | None:
+    """The task type that a stream's first message names; None where it names none."""
+    header = _message(first).header
+    if header is None or header.template is None or not header.template.type:
+        return None
+    return TaskCategory(header.template.type, header.template.task_type_version)
 
 
 def _do_request(call: Call, first: bytes | None, second: bytes | None) -> CreateRequest:
@@ -137,17 +153,21 @@ def _ended(what: str) -> Rejected:
 class _Metadata:
     """Which task types there are."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, fallback: Fallback | None) -> None:
         self._registry = engine.registry
+        self._fallback = fallback
 
-    async def get(self, _: Call, data: bytes) -> bytes:
+    async def get(self, call: Call, data: bytes) -> bytes:
         name = (await parsed(admin.GetAgentRequest, data)).name
+        if self._fallback is not None and self._fallback.takes_name(call, "flyte1", name):
+            return await self._fallback.metadata(call, data)
         return serialise(admin.GetAgentResponse(agent=_agent(listing.find(self._registry, name))))
 
-    async def list(self, _: Call, data: bytes) -> bytes:
+    async def list(self, call: Call, data: bytes) -> bytes:
         """One agent for each connector, by task type and version: callers keep the last of each task type."""
         await parsed(admin.ListAgentsRequest, data)
-        return serialise(admin.ListAgentsResponse(agents=[_agent([item]) for item in self._registry]))
+        ours = serialise(admin.ListAgentsResponse(agents=[_agent([item]) for item in self._registry]))
+        return ours if self._fallback is None else self._fallback.listed(call, "flyte1") + ours
 
 
 def _agent(items: Sequence[Registered]) -> admin.Agent:

@@ -21,6 +21,7 @@ from connectors._registry import Registered
 from connectors._wire import listing, tasks
 from connectors._wire.dialect import Dialect
 from connectors._wire.envelopes import Envelope
+from connectors._wire.fallback import Fallback
 from connectors._wire.large_messages import parsed
 from connectors._wire.transport import Call, Route, unary
 from connectors.models import LogPage, Resource
@@ -33,11 +34,11 @@ SERVICES = (_ASYNC, _METADATA)
 _STREAMED = STREAMED | {task.Inputs, core.LiteralMap, core.LiteralCollection}
 
 
-def routes(engine: Engine) -> dict[str, Route]:
+def routes(engine: Engine, fallback: Fallback | None = None) -> dict[str, Route]:
     """The routes of Flyte 2's services."""
-    metadata = _Metadata(engine)
+    metadata = _Metadata(engine, fallback)
     return {
-        **tasks.routes(_ASYNC, engine, FLYTE2),
+        **tasks.routes(_ASYNC, engine, FLYTE2, fallback),
         f"/{_METADATA}/GetConnector": unary(metadata.get),
         f"/{_METADATA}/ListConnectors": unary(metadata.list),
     }
@@ -76,18 +77,22 @@ FLYTE2 = _Flyte2()
 class _Metadata:
     """Which task types there are."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, fallback: Fallback | None) -> None:
         self._registry = engine.registry
+        self._fallback = fallback
 
-    async def get(self, _: Call, data: bytes) -> bytes:
+    async def get(self, call: Call, data: bytes) -> bytes:
         name = (await parsed(connector.GetConnectorRequest, data)).name
+        if self._fallback is not None and self._fallback.takes_name(call, "flyte2", name):
+            return await self._fallback.metadata(call, data)
         found = _connector(listing.find(self._registry, name))
         return serialise(connector.GetConnectorResponse(connector=found))
 
-    async def list(self, _: Call, data: bytes) -> bytes:
+    async def list(self, call: Call, data: bytes) -> bytes:
         """One entry for each connector, by task type and version: callers keep the last of each task type."""
         await parsed(connector.ListConnectorsRequest, data)
-        return serialise(connector.ListConnectorsResponse(connectors=[_connector([item]) for item in self._registry]))
+        ours = serialise(connector.ListConnectorsResponse(connectors=[_connector([item]) for item in self._registry]))
+        return ours if self._fallback is None else self._fallback.listed(call, "flyte2") + ours
 
 
 def _connector(items: Sequence[Registered]) -> connector.Connector:
