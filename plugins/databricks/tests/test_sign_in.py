@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import pytest
 
@@ -271,12 +272,21 @@ async def test_an_identity_that_the_sdk_cannot_make_is_told(
     await connector.aclose()
 
 
+PAST_A_PROXY = {
+    "169.254.169.254": True,
+    "metadata.google.internal": True,
+    "intranet.example": True,
+    "login.microsoftonline.com": False,
+}
+
+
 async def test_the_sdk_goes_the_way_that_the_operator_set(
     databricks: FakeDatabricks, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTPS_PROXY", "HTTP_PROXY", "REQUESTS_CA_BUNDLE"):  # so that what is set goes again
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "REQUESTS_CA_BUNDLE", "no_proxy"):  # so that what is set goes again
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
     settings = DatabricksSettings(instances=("http://localhost:1",), auth_type="oauth-m2m")  # nobody listens there
     connector = DatabricksConnector(settings)
     async with HttpClient(egress=Egress(proxy=databricks.url)) as http:
@@ -284,4 +294,6 @@ async def test_the_sdk_goes_the_way_that_the_operator_set(
         await connector.create(task(), ctx)
     assert bearer(databricks) == "granted-access-token-0001"
     assert databricks.last("host").headers["Host"] == databricks.last("submit").headers["Host"] == "localhost:1"
+    # what a cloud's metadata server says of this machine, no proxy's would
+    assert {place: bool(proxy_bypass_environment(place)) for place in PAST_A_PROXY} == PAST_A_PROXY
     await connector.aclose()

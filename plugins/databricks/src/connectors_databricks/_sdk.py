@@ -14,6 +14,7 @@ from connectors.http import Egress
 __all__ = ["SdkSession", "is_configured", "open_session"]
 
 _TIMEOUT = 10  # seconds for one request of the SDK's, and for its own retries
+_METADATA_SERVERS = ("169.254.169.254", "metadata.google.internal")  # Azure's, and Google's by both its addresses
 _LIFETIME = 60.0  # seconds that headers are used for whose end is not known
 _LONGEST_REASON = 300
 _REFUSALS = re.compile(  # RFC 6749 §5.2
@@ -124,12 +125,18 @@ def _error_of(error: Exception) -> ConnectorError:
 
 def _follow(egress: Egress) -> None:
     """Have the SDK's client, which takes its proxy and its authorities from the environment alone, take the operator's.
-    What is there already stays.
+    What is there already stays. A cloud's metadata server is asked past the operator's proxy: it answers only its own
+    machine.
     """
     ca_file = egress.ca_file or os.environ.get("SSL_CERT_FILE")
     if ca_file:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", ca_file)
     if egress.proxy is not None:
+        no_proxy = "no_proxy" if os.environ.get("no_proxy") else "NO_PROXY"
+        direct = os.environ.get(no_proxy, "")
+        os.environ[no_proxy] = ",".join(
+            filter(None, [direct, *(each for each in _METADATA_SERVERS if each not in direct)])
+        )
         for name in ("HTTPS_PROXY", "HTTP_PROXY"):
             if name.lower() not in os.environ:
                 os.environ.setdefault(name, egress.proxy)
