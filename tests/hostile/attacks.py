@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
@@ -15,6 +16,7 @@ from tests.hostile.peers import (
     END_HEADERS,
     GREETING,
     HEADERS,
+    PATIENCE_S,
     PING,
     PREFACE,
     PRIORITY,
@@ -172,7 +174,7 @@ async def rapid_resets(place: Place) -> None:
                 await attacker.pour(part, 1)
             await attacker.read()
 
-    await together([send] * 12, 4)
+    await together([send] * 6, 3)
 
 
 async def floods(place: Place) -> None:
@@ -234,7 +236,7 @@ async def other_protocols(place: Place) -> None:
             if text:
                 await attacker.read()
 
-    await together([partial(send, text) for text in texts * 100], 50)
+    await together([partial(send, text) for text in texts * 60], 180)
 
 
 async def random_bytes(place: Place) -> None:
@@ -299,10 +301,12 @@ async def handshakes(place: Place) -> None:
         async with peer(place, hello[:-1]):
             await asyncio.sleep(1.5)
 
+    def shake_hands_and_leave() -> None:
+        with suppress(OSError), socket.create_connection(place, PATIENCE_S) as plain, context.wrap_socket(plain):
+            pass
+
     async def finish() -> None:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(*place, ssl=context)
-            writer.transport.abort()
+        await asyncio.to_thread(shake_hands_and_leave)
 
     cut = [partial(send, hello[:length]) for length in range(0, len(hello), 3)]
     await together([*cut, *(partial(send, spoiled()) for _ in range(200)), *[partial(send, hello * 20)] * 20], 50)

@@ -17,6 +17,7 @@ __all__ = [
     "END_STREAM",
     "GREETING",
     "HEADERS",
+    "PATIENCE_S",
     "PING",
     "PREFACE",
     "PRIORITY",

@@ -22,12 +22,13 @@ LEFT_MIB = 60
 """What may be left of it when it is over: the allocator keeps some of what it had."""
 IDLE_CONNECTIONS, MOST_KIB_EACH = 5000, 40
 """Clients that are connected and idle, and what each may take; it was 22 KiB."""
-QUIET_WITHIN_S = 20.0
+PATIENCE_S = 90.0
+"""For an attack, and for its end: a few seconds, but for a machine that has more to do."""
 
 
 async def until_quiet(victim: Victim, before: Traces) -> None:
     """Until nothing is left that was not there before."""
-    async with asyncio.timeout(QUIET_WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not (await victim.traces()).within(before):  # noqa: ASYNC110 - another process's
             await asyncio.sleep(0.1)
 
@@ -41,7 +42,7 @@ async def endure(victim: Victim, attack: Callable[[Place], Awaitable[None]]) -> 
     await victim.traces()  # whatever is made once is made by now
     traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
     victim.forget_the_most()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await attack(victim.place)
     assert await slowest(victim, since) < WITHIN_S
     assert victim.memory(most=True) - memory < MOST_MIB
@@ -69,7 +70,7 @@ async def test_thousands_of_idle_clients_take_little_and_keep_nobody_waiting(vic
     traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
 
     async def meanwhile() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while victim.descriptors() < IDLE_CONNECTIONS:  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.05)
         assert (victim.memory() - memory) * 1024 < IDLE_CONNECTIONS * MOST_KIB_EACH

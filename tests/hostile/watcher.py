@@ -19,10 +19,10 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-__all__ = ["main"]
+__all__ = ["channel", "main"]
 
 PAUSE_S = 0.05
-GIVE_UP_S = 10.0
+GIVE_UP_S = 90.0
 
 
 def waited(pid: int) -> float:
@@ -37,9 +37,11 @@ def waited(pid: int) -> float:
 
 
 def channel(address: str, authority: str) -> grpc.Channel:
+    """A connection of its own, with TLS where there is an authority for it."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
     if not authority:
-        return grpc.insecure_channel(address)
-    return grpc.secure_channel(address, grpc.ssl_channel_credentials(Path(authority).read_bytes()))
+        return grpc.insecure_channel(address, options)
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(Path(authority).read_bytes()), options)
 
 
 def main(address: str, pid: int, authority: str = "") -> None:
