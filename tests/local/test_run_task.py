@@ -20,6 +20,8 @@ from connectors import (
     LiteralType,
     NotFound,
     Phase,
+    Schema,
+    StructuredDataset,
     TaskTemplate,
     Unavailable,
 )
@@ -278,6 +280,43 @@ async def test_a_bug_of_the_connector_s_is_an_error_and_its_job_is_deleted(caplo
 async def test_outputs_of_python_s_own_types_are_the_same_whoever_answers(via: Calls) -> None:
     outcome = await run(TaskTemplate("talkative"), via)
     assert outcome.outputs == {"job": {"args": []}, "pair": [1, "a"], "none": None}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"o0": LiteralType("integer")}, r"output o0: expected integer, got str"),
+        ({"resutl": TEXT}, r"output resutl: string is declared, and it is missing; what came: o0"),
+        ({"o0": TEXT, "x": TEXT}, r"output x: string is declared, and it is missing; what came: o0"),
+        (
+            {"resutl": LiteralType("union", variants=(TEXT, LiteralType("none")))},
+            r"output o0: is not declared; what is declared: resutl",
+        ),
+    ],
+    ids=["of another type", "misspelt", "missing", "unknown"],
+)
+async def test_outputs_that_the_task_does_not_declare_so_are_an_error_that_names_them_and_the_job(
+    via: Calls, platform: FakePlatform, outputs: Mapping[str, LiteralType], message: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        await run(job_task(outputs=outputs), via)
+    assert platform.jobs()[0].id in raised.value.message
+    assert states(platform) == [JobState.SUCCEEDED]
+
+
+async def test_outputs_that_flyte_takes_for_what_is_declared_are_taken(via: Calls) -> None:
+    number, nothing = LiteralType("float"), LiteralType("none")
+    declared = {"o0": number, "x": LiteralType("union", variants=(number, nothing))}
+    task = TaskTemplate("echo", interface=Interface({"v": LiteralType("integer")}, declared))
+    assert (await run(task, via, inputs={"v": 7})).outputs == {"o0": 7.0, "x": None}
+
+
+def test_either_kind_of_table_is_taken_for_the_other() -> None:
+    from connectors._messages.local_values import fitting_outputs
+
+    outputs = {"a": StructuredDataset("s3://bucket/a"), "b": Schema("s3://bucket/b")}
+    declared = {"a": LiteralType("schema"), "b": LiteralType("structured_dataset")}
+    assert fitting_outputs(outputs, Interface({}, declared)) == outputs
 
 
 # --- what goes in

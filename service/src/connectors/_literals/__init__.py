@@ -14,10 +14,12 @@ from connectors._literals.declared import literal_type, literal_type_message
 from connectors._literals.decode import natives_from_inputs, natives_from_literal_map, to_native
 from connectors._literals.encode import inputs, literal_map, outputs, to_literal
 from connectors._literals.faults import Unencodable
+from connectors._literals.fitting import described
 from connectors._literals.structs import native_to_struct, struct_to_native
 
 __all__ = [
     "Unencodable",
+    "described",
     "inputs",
     "literal_map",
     "literal_type",

@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from connectors._literals import literal_map, natives_from_literal_map
+from connectors._literals import described, literal_map, natives_from_literal_map
 from connectors._messages.decoding import Malformed, parse
 from connectors._messages.encoding import serialise
 from connectors._messages.templates import read_template, write_template
 from connectors._proto.flyteidl import core
 from connectors._proto.flyteidl2 import core as core_v2
 from connectors.errors import InvalidRequest
-from connectors.models import Interface, LiteralType, TaskTemplate
+from connectors.models import Interface, LiteralType, Schema, StructuredDataset, TaskTemplate
 
 __all__ = [
+    "fitting_outputs",
     "inputs_file",
     "outputs_file",
     "read_inputs_file",
@@ -81,6 +82,36 @@ def outputs_file(values: Mapping[str, Any], interface: Interface) -> bytes:
         return serialise(literal_map(values, interface.outputs))
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
+
+
+def fitting_outputs(values: Mapping[str, Any], interface: Interface) -> dict[str, Any]:
+    """What a job brought, held against what its task declares. Where it declares none, all is taken; one that may be
+    None and is not there is None.
+
+    :raises InvalidRequest: an output is missing, unknown, or not of its declared type; the message names it, what was
+        declared and what came.
+    """
+    declared = interface.outputs
+    if not declared:
+        return dict(values)
+    for name, kind in declared.items():
+        if name not in values and not _may_be_none(kind):
+            came = ", ".join(sorted(values)) or "none"
+            raise InvalidRequest(f"output {name}: {described(kind)} is declared, and it is missing; what came: {came}")
+    if unknown := sorted(values.keys() - declared.keys()):
+        names = ", ".join(declared)
+        raise InvalidRequest(f"output {unknown[0]}: is not declared; what is declared: {names}")
+    found = {name: values.get(name) for name in declared}
+    try:
+        # for Flyte, either of the two kinds of table is the other
+        literal_map(found, {name: kind for name, kind in declared.items() if not _is_table(found[name], kind)})
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
+    return found
+
+
+def _is_table(value: Any, declared: LiteralType) -> bool:
+    return declared.kind in {"schema", "structured_dataset"} and isinstance(value, Schema | StructuredDataset)
 
 
 def read_inputs_file(data: bytes) -> dict[str, Any]:

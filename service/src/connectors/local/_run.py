@@ -55,7 +55,8 @@ async def run_task(
     :param metadata: whose run it is, as a backend would send it.
     :param run_name: what ``{{.runName}}`` stands for in the container's arguments; by default a random name.
     :raises ConnectorError: the job could not be created, or could not be asked for; it was then deleted.
-    :raises InvalidRequest: an input, or an argument of the container, is not as it should be.
+    :raises InvalidRequest: an input, or an argument of the container, is not as it should be; or the job succeeded with
+        outputs that are not those that the task declares.
     """
     if not poll_interval > 0:
         raise ValueError("poll_interval must be above 0")
@@ -188,6 +189,8 @@ class _Run:
                 outputs = await self._outputs(resource)
             except ConnectorError as error:  # so it is in a workflow: without its outputs the task has failed
                 phase, message = Phase.FAILED, f"the job succeeded; its outputs cannot be read: {error.message}"
+            else:
+                outputs = self._fitting(outputs)
         return Outcome(
             phase,
             message,
@@ -208,6 +211,16 @@ class _Run:
         if self._prefix is None:
             raise InvalidRequest("the job writes them under an output prefix, and this run was given none")
         return read_outputs_file(await self._prefix.read("outputs.pb"))
+
+    def _fitting(self, outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        from connectors._messages.local_values import fitting_outputs  # noqa: PLC0415 - as above
+
+        try:
+            return fitting_outputs(outputs, self._template.interface)
+        except InvalidRequest as error:
+            text = f"{self._category.name} succeeded without bringing what the task declares: {error.message}"
+            its = f"; the job's resource meta is {shown_meta(self._meta)}" if self._meta else ""
+            raise InvalidRequest(text + its) from None
 
     # --- its breaking off
 
