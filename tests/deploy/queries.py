@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped] # it publishes no types
 
-__all__ = ["DASHBOARD", "DEPLOY", "RULES", "alerts", "panels", "sides", "targets"]
+__all__ = ["DASHBOARD", "DEPLOY", "RULES", "alerts", "panels", "sides", "targets_of"]
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yaml"
@@ -46,7 +46,7 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def targets(panel: dict[str, Any]) -> Iterator[str]:
+def targets_of(panel: dict[str, Any]) -> Iterator[str]:
     """A panel's queries, for all servers and task types."""
     for target in panel["targets"]:
         query: str = target["expr"]

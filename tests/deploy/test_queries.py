@@ -8,16 +8,19 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
+from cryptography import x509
 
 from connectors.testing.platform import FakePlatform
 from tests.deploy.prometheus import Prometheus, prometheus_server
-from tests.deploy.queries import RULES, alerts, panels, sides, targets
+from tests.deploy.queries import RULES, alerts, panels, sides, targets_of
 from tests.deploy.troubles import PLUGIN, SETTINGS, happen
 from tests.registry.distributions import write_distribution
 from tests.server.processes import ServerProcess
 from tests.stores.redis_server import RedisServer, free_port, redis_server
+from tests.wire.tls import certify
 
 ALERTS = {alert["alert"]: alert["expr"] for alert in alerts()}
 PANELS = {panel["title"]: panel for panel in panels()}
@@ -29,7 +32,7 @@ _SCRAPES = 20.0  # seconds, in which a series has been read twice
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """It has seen a server to which everything happened that there is a metric for."""
     folder = tmp_path_factory.mktemp("deploy")
-    for name in ("plugins", "prometheus", "server"):
+    for name in ("plugins", "prometheus", "server", "tls"):
         (folder / name).mkdir()
     plugins = {"native": "Platform", "talk": "Talk", "threads": "Threads"}
     write_distribution(folder / "plugins", "troubles", PLUGIN, entry_points=plugins)
@@ -39,13 +42,19 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     (folder / "server" / "connectors.toml").write_text(settings, "utf-8")
     with redis_server(folder / "redis") as redis:
         server = ServerProcess(f"--store={redis.url}", plugins=folder / "plugins", cwd=folder / "server")
+        certificate, key = certify(folder / "tls", x509.IPAddress(ip_address("127.0.0.1")))
+        arguments = (f"--tls-certificate={certificate}", f"--tls-key={key}", "--store=memory://")
+        tls = ServerProcess(*arguments, plugins=folder / "plugins", cwd=folder / "tls")
         try:
-            target = server.metrics.removeprefix("http://")
-            with prometheus_server(folder / "prometheus", targets=[target], rules=RULES) as started:
+            targets = [each.metrics.removeprefix("http://") for each in (server, tls)]
+            with prometheus_server(folder / "prometheus", targets=targets, rules=RULES) as started:
+                key.write_text("no key", "ascii")
                 asyncio.run(trouble(server, redis, port))
+                until_told(tls, '_tls_reloads_total{outcome="failed"')
                 yield started
         finally:
             server.close()
+            tls.close()
 
 
 async def trouble(server: ServerProcess, redis: RedisServer, port: int) -> None:
@@ -87,11 +96,11 @@ def test_whatever_an_alert_compares_is_there(prometheus: Prometheus, name: str) 
 
 @pytest.mark.parametrize("title", PANELS)
 def test_a_panel_has_something_to_show(prometheus: Prometheus, title: str) -> None:
-    assert without_series(prometheus, list(targets(PANELS[title]))) == []
+    assert without_series(prometheus, list(targets_of(PANELS[title]))) == []
 
 
 def test_the_dashboard_shows_whatever_the_server_tells(prometheus: Prometheus) -> None:
-    asked = " ".join(itertools.chain.from_iterable(targets(panel) for panel in panels()))
+    asked = " ".join(itertools.chain.from_iterable(targets_of(panel) for panel in panels()))
     told = {series["metric"]["__name__"] for series in prometheus.query('{__name__=~"flyte_connector_.+"}')}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in told if not name.endswith("_created")}
     # The same calls are in the histogram of durations, and what went well is what did not fail.
