@@ -60,6 +60,7 @@ def test_a_plugin_has_its_parts(tmp_path: Path, kind: Kind) -> None:
         ".github/workflows/tests.yml",
         ".gitignore",
         "README.md",
+        "connectors.toml",
         "pyproject.toml",
         "task.yaml",
         *(

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,9 @@ RUN = """connectors run task.yaml --input 'words=["a", "b"]'"""
 OF_THE_README = {
     "pip install -e '.[dev]'",
     "connectors list",
-    "connectors check --store memory://",
+    "connectors check",
     RUN,
-    "connectors serve --store memory://",
+    "connectors serve",
     f"{RUN} --endpoint 127.0.0.1:8000",
     "pytest",
     "ruff check",
@@ -85,7 +86,7 @@ def test_it_is_listed(plugin: Plugin) -> None:
 
 
 def test_it_is_without_fault(plugin: Plugin) -> None:
-    checked = plugin.run("connectors check --store memory://")
+    checked = plugin.run("connectors check")
     assert re.search(rf"^ok +{plugin.module}@0: {plugin.kind}", checked, re.MULTILINE)
 
 
@@ -135,12 +136,17 @@ def stand_in(plugin: Plugin) -> Iterator[str]:
 
 @pytest.fixture
 def variables(plugin: Plugin, stand_in: str) -> dict[str, str]:
-    """What the README exports, with the stand-in's port."""
+    """What the README exports, and the stand-in's free port in place of the one in connectors.toml."""
     [block] = [block.text for block in plugin.blocks if "export " in block.text]
     exported = dict(re.findall(r"^export (\w+)=(\S+)$", block, re.MULTILINE))
-    endpoint = f"CONNECTORS_{plugin.module.upper()}__ENDPOINT"
-    assert exported[endpoint] == "http://127.0.0.1:8700"
-    return {**exported, endpoint: stand_in}
+    return {**exported, f"CONNECTORS_{plugin.module.upper()}__ENDPOINT": stand_in}
+
+
+def test_its_settings_file_is_for_the_stand_in(plugin: Plugin) -> None:
+    settings = tomllib.loads((plugin.folder / "connectors.toml").read_text("utf-8"))
+    assert settings == {"store": "memory://", "plugins": {plugin.module: {"endpoint": "http://127.0.0.1:8700"}}}
+    source = (plugin.folder / f"tests/fake_{plugin.module}.py").read_text("utf-8")
+    assert "port: int = 8700" in source  # where it is served if no port is given
 
 
 def test_the_script_of_its_readme_runs_the_task(plugin: Plugin, variables: dict[str, str]) -> None:
@@ -158,7 +164,8 @@ def test_its_task_runs_by_the_command(plugin: Plugin, variables: dict[str, str])
 def served(plugin: Plugin, variables: dict[str, str]) -> Iterator[str]:
     """The address of a server, as the README has it started, on free ports."""
     free = {"CONNECTORS_PORT": "0", "CONNECTORS_METRICS_PORT": "0", "CONNECTORS_LOG_FORMAT": "json"}
-    with plugin.author.start("connectors serve --store memory://", **free, **variables) as process:
+    command = f"connectors serve --config '{plugin.folder}/connectors.toml'"
+    with plugin.author.start(command, **free, **variables) as process:
         assert process.stderr is not None
         ready = next(line for line in process.stderr if '"ready"' in line)
         yield json.loads(ready)["address"]
