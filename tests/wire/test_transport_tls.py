@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from cryptography import x509
 from connectors._server.tls import TlsFiles
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Limits, Reason, unary
+from connectors._wire.transport.entrance import Entrance
 from tests.wire.tls import certify
 from tests.wire.transport_peers import BOUND_S, Served, serving, unary_unary, until
 
@@ -230,3 +232,48 @@ async def test_a_client_in_its_handshake_does_not_hold_up_a_drain(files: TlsFile
         await closed_by_server(reader)
         writer.close()
         assert (served.handshakes, served.connections) == (0, 0)
+
+
+async def test_a_client_that_ends_its_handshake_while_a_drain_waits_is_asked_to_go_elsewhere(files: TlsFiles) -> None:
+    context = files.context()
+    async with server(lambda: context) as served:
+        reader, writer = await asyncio.open_connection(served.host, served.port)
+        await until(lambda: served.handshakes == 1)
+        draining = asyncio.ensure_future(served.server.drain(60))
+        await asyncio.sleep(0)
+        await writer.start_tls(trusting(files), server_hostname="127.0.0.1")
+        async with asyncio.timeout(BOUND_S):
+            received = b""
+            while b"\0\0\x08\x07\0\0\0\0\0" + (2**31 - 1).to_bytes(4, "big") not in received:
+                received += await reader.readexactly(1)
+        writer.transport.abort()
+        assert await asyncio.wait_for(draining, BOUND_S) == 0
+
+
+class Owner:
+    """What an entrance tells its server, noted."""
+
+    def has_room(self) -> bool:
+        return True
+
+    def admit(self) -> asyncio.Protocol:
+        raise AssertionError("nobody gets through")
+
+    def turned_away(self, reason: Reason) -> None:
+        raise AssertionError("nobody is turned away")
+
+    def handshakes_changed(self) -> None:
+        pass
+
+
+async def test_a_handshake_that_is_ended_before_it_began_closes_its_socket(files: TlsFiles) -> None:
+    entrance = Entrance(Owner(), files.context, 10.0)
+    place = await entrance.start("127.0.0.1", 0)
+    with socket.create_connection(place) as client:
+        entrance._accept(entrance._listeners[0])
+        assert len(entrance) == 1
+        entrance.abort()
+        await until(lambda: len(entrance) == 0)
+        client.settimeout(BOUND_S)
+        assert client.recv(1) == b""
+    entrance.close()
