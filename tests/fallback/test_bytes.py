@@ -9,8 +9,8 @@ import grpc.aio
 import pytest
 
 from tests.fallback.conftest import Site
+from tests.fallback.dialects import EXECUTE, PROTOCOLS, Dialect, header
 from tests.fallback.other_service import Context, OtherService, Received
-from tests.fallback.requests import EXECUTE, PROTOCOLS, Dialect, header
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("dialect", PROTOCOLS, ids=lambda each: each.name)]
 

@@ -16,8 +16,8 @@ from flyteidl.admin import agent_pb2
 from connectors.http import HttpClient
 from connectors.testing.server import ConnectorServer
 from tests.fallback.conftest import Front, Site
+from tests.fallback.dialects import EXECUTE, PROTOCOLS, Dialect, header
 from tests.fallback.other_service import OtherService, agent, serving
-from tests.fallback.requests import EXECUTE, PROTOCOLS, Dialect, header
 from tests.observability.scraping import Page, scrape
 from tests.wire.tls import certify
 
