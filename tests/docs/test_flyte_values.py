@@ -127,6 +127,12 @@ def test_the_objects_are_kubernetes_own(block: Block) -> None:
         assert known.to_dict() == written  # what Kubernetes does not know is lost
 
 
+def test_the_fallback_is_a_setting_that_can_be_used() -> None:
+    [block] = checked_here("test_the_fallback_is_a_setting_that_can_be_used")
+    given = tomllib.loads(block.text)
+    assert Settings(**given).fallback == given["fallback"]
+
+
 def deployment() -> dict[str, Any]:
     [found] = [each for block in OBJECTS for each in objects(block) if each["kind"] == "Deployment"]
     pod: dict[str, Any] = found["spec"]["template"]["spec"]
