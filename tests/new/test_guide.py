@@ -21,6 +21,7 @@ from tests.reference_sdk.programs import BEHIND, Program
 __all__ = ["local_bigquery_url"]
 
 FIRST_CONNECTOR = (ROOT / "docs/write/async-connector.md").read_text("utf-8")
+SYNC_CONNECTOR = (ROOT / "docs/write/sync-connector.md").read_text("utf-8")
 PUBLISH = (ROOT / "docs/write/publish.md").read_text("utf-8")
 RUN_LOCALLY = (ROOT / "docs/run-locally.md").read_text("utf-8")
 MARKED = re.compile(r'^```python title="(src/[^"]+)" hl_lines="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -50,6 +51,29 @@ def test_the_lines_that_the_page_marks_are_those_that_differ_from_what_was_writt
     assert len(files) == 2
     for title, marks, text in files:
         assert (title, lines_of(marks)) == (title, changed_lines((folder / title).read_text("utf-8"), text))
+
+
+@pytest.mark.parametrize("page", [FIRST_CONNECTOR, SYNC_CONNECTOR])
+def test_the_settings_that_a_page_shows_are_those_that_were_written(page: str, tmp_path: Path) -> None:
+    folder, _ = write_plugin(Names.of("acme"), "async", tmp_path)
+    [block] = [block for block in blocks_of(page) if block.title == "connectors.toml"]
+    assert block.text == (folder / "connectors.toml").read_text("utf-8")
+
+
+def test_one_who_follows_the_link_from_the_first_connector_meets_no_name_or_port_of_it_again() -> None:
+    assert "](../run-locally.md)" in FIRST_CONNECTOR
+    first, second = [
+        {
+            word
+            for block in blocks_of(page)
+            if block.language == "sh" or block.title == "connectors.toml"
+            for word in re.findall(r"connectors new (\S+)|(?:--port |tests\.fake_\w+ |127\.0\.0\.1:)(\d+)", block.text)
+        }
+        for page in (FIRST_CONNECTOR, RUN_LOCALLY)
+    ]
+    # one server's port for both: the second page says that the first one's server is to be ended
+    assert first & second == {("", "8000")}
+    assert "End the server of another page" in RUN_LOCALLY
 
 
 def test_the_release_workflow_builds_as_the_page_does() -> None:
