@@ -47,6 +47,11 @@ def test_each_server_is_ready_and_reaches_the_store(url: str) -> None:
     assert "\nflyte_connector_store_up 1.0\n" in read(f"{url}/metrics")
 
 
+@pytest.mark.parametrize("url", METRICS)
+def test_each_server_has_a_page_for_people(url: str) -> None:
+    assert "<title>" in read(f"{url}/")
+
+
 @pytest.mark.parametrize("address", GRPC)
 def test_each_server_says_over_grpc_that_it_serves(address: str) -> None:
     with grpc.insecure_channel(address) as channel:
