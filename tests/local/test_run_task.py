@@ -417,6 +417,33 @@ async def test_a_prefix_that_cannot_be_written_is_an_error_before_the_create(
 # --- what is told
 
 
+async def test_a_state_that_the_connector_does_not_know_is_told_and_logged_once(
+    in_process: InProcess, platform: FakePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.set_fault(Fault("state", ("get",), state="ASLEEP", times=3))
+    told: list[Progress] = []
+    outcome = await run(job_task(duration=0.1), in_process, on_progress=told.append)
+    assert outcome.succeeded
+    assert told[-1].unknown_states == ("ASLEEP",)
+    assert sum("'ASLEEP'" in each.getMessage() for each in caplog.records) == 1
+
+
+async def test_a_run_broken_off_whose_create_fails_says_whether_there_may_be_a_job(
+    in_process: InProcess, platform: FakePlatform
+) -> None:
+    for fault, text in (
+        (Fault("answer", ("submit",), status=401, delay=0.5), "no job was made: "),
+        (Fault("answer", ("submit",), status=500, delay=0.5), "no job is known; the create failed, and may have made"),
+    ):
+        platform.clear_faults()
+        platform.set_fault(fault)
+        told: list[Progress] = []
+        with anyio.move_on_after(0.3):
+            await run(job_task(), in_process, on_progress=told.append)
+        assert told[-1].stage == "none"
+        assert told[-1].message.startswith(text)
+
+
 async def test_progress_tells_the_phases_and_what_finds_the_job(via: Calls, platform: FakePlatform) -> None:
     told: list[Progress] = []
     await run(job_task(pending=0.2, duration=0.3), via, on_progress=told.append)

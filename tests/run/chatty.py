@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -54,6 +55,7 @@ class EchoConnector(SyncConnectorBase):
     task_type = "echo"
 
     async def do(self, task: TaskTemplate, ctx: Context) -> Resource:
+        await asyncio.sleep(task.custom.get("seconds", 0))
         if task.custom.get("crash"):
             raise ZeroDivisionError("a bug of the connector's")
         if task.custom.get("fail"):

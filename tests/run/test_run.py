@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -91,6 +92,7 @@ async def test_as_json_the_outcome_has_all_that_is_known(
             "log_links": [],
             "custom_info": None,
             "timed_out": False,
+            "interrupted": False,
             "job_left": False,
             "fault": None,
             "meta": f'{{"job_id":"{job.id}"}}',
@@ -168,7 +170,11 @@ async def test_a_signal_deletes_the_job_and_waits_for_it(
     process.send_signal(number)
     done = await command.ended(process)
     assert (done.code, states(platform), done.out) == (code, [JobState.CANCELLED], "")
-    assert done.err.splitlines()[-1].endswith("the job was deleted")
+    *_, deleted, last = done.err.splitlines()
+    assert (deleted.split(" s  ", 1)[1], last) == (
+        "the job was deleted",
+        f"connectors: interrupted by {signal.Signals(number).name}",
+    )
     assert "Traceback" not in done.err
 
 
@@ -185,10 +191,47 @@ async def test_a_second_signal_leaves_at_once_and_tells_what_finds_the_job(
     (job,) = platform.jobs()
     assert (done.code, job.state) == (130, JobState.RUNNING)
     left = f'a job may go on: its deletion was not waited for; its resource meta is {{"job_id":"{job.id}"}}'
-    assert done.err.splitlines()[-1].endswith(left)
+    assert done.err.splitlines()[-2].endswith(left)
     platform.clear_faults()
     assert (await command("delete", "platform_native", f'{{"job_id":"{job.id}"}}')).code == 0
     assert states(platform) == [JobState.CANCELLED]
+
+
+async def test_a_signal_while_no_job_can_be_made_says_that_none_is_known(
+    command: Command, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    platform.set_fault(Fault("answer", ("submit",)))
+    process = await command.start("run", write_task(custom=FOREVER), "--json")
+    await until(lambda: platform.requests["submit"] > 0)
+    process.send_signal(signal.SIGINT)
+    done = await command.ended(process)
+    none = "no job is known; the create failed, and may have made one all the same: the platform answered HTTP 503"
+    *_, waiting, said, last = done.err.splitlines()
+    assert waiting.endswith("DELETING  its create is under way, and is waited for")
+    assert none in said
+    assert last == "connectors: interrupted by SIGINT"
+    shown = done.json
+    assert (done.code, shown["interrupted"], shown["meta"], shown["job_left"]) == (130, True, None, False)
+    assert "HTTP 503" in shown["fault"]
+
+
+async def test_a_signal_while_a_sync_connector_works_says_so(command: Command, write_task: WriteTask) -> None:
+    process = await command.start("run", write_task("echo", custom={"seconds": 60}))
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        assert b"CREATING" in await process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    done = await command.ended(process)
+    assert (done.code, done.err) == (130, "connectors: interrupted by SIGINT\n")
+
+
+async def test_a_state_that_the_connector_does_not_know_is_told_once(
+    command: Command, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    platform.set_fault(Fault("state", ("get",), state="ASLEEP\x1b[31m", times=3))
+    done = await command("run", write_task(custom={"duration": 0.1}), QUICK)
+    told = "the connector does not know the state ASLEEP\N{REPLACEMENT CHARACTER}[31m, and takes it for RUNNING"
+    assert (done.code, done.err.count(told)) == (0, 1)
 
 
 async def test_a_signal_while_the_job_is_made_deletes_the_job_that_comes_of_it(

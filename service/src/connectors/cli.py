@@ -53,6 +53,7 @@ def main() -> None:
         _print_errors(error.message)
         sys.exit(_REFUSED)
     except BrokenOff as signal:
+        _print_errors(f"interrupted by {signal}")
         sys.exit(signal.code)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -67,14 +67,21 @@ def _run(
     Exit codes: 0 SUCCEEDED, 1 FAILED, 2 a mistake in the command, the file or an input, 3 the connector or the server
     refused or could not be reached, 4 ABORTED, 75 RETRYABLE_FAILED, 124 --timeout is over, 130 Ctrl-C, 143 SIGTERM.
     """
+    from connectors._run.breaking_off import BrokenOff  # noqa: PLC0415 - likewise
     from connectors._run.exit_codes import code_of  # noqa: PLC0415 - see above
     from connectors._run.shown_values import lines_of, outcome_as_json, written  # noqa: PLC0415 - likewise
-    from connectors.local import Outcome, run_task  # noqa: PLC0415 - likewise
+    from connectors.local import Outcome, Progress, run_task  # noqa: PLC0415 - likewise
 
     template, values = _task(task, inputs)
+    latest = Progress("creating", 0.0)
 
     async def ask(calls: Calls) -> Outcome:
         from connectors._run.display import Display  # noqa: PLC0415 - likewise
+
+        def tell(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+            display.tell(progress)
 
         with Display(template.type) as display:
             outcome = await run_task(
@@ -84,12 +91,17 @@ def _run(
                 output_prefix=output_prefix or None,
                 timeout=timeout,
                 poll_interval=poll_interval,
-                on_progress=display.tell,
+                on_progress=tell,
             )
         display.end(outcome)
         return outcome
 
-    outcome = _carried_out(place, ask)
+    try:
+        outcome = _carried_out(place, ask)
+    except BrokenOff:
+        if as_json:
+            typer.echo(written(outcome_as_json(latest.as_outcome(), interrupted=True)))
+        raise
     if as_json:
         typer.echo(written(outcome_as_json(outcome)))
     else:

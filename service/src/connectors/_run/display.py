@@ -54,6 +54,7 @@ class Display:
         self._told_at = self._clock()
         self._shown: tuple[str, str, str] | None = None
         self._links: set[TaskLog] = set()
+        self._unknown_states = 0
         self._spinner = Spinner("dots")
         is_live = self._to.is_terminal and not self._to.is_dumb_terminal
         self._live = (
@@ -76,8 +77,14 @@ class Display:
     def tell(self, progress: Progress) -> None:
         """Show where the run stands."""
         self._latest, self._told_at = progress, self._clock()
+        for state in progress.unknown_states[self._unknown_states :]:
+            text = f"the connector does not know the state {printable(state)}, and takes it for RUNNING"
+            self._line(progress.elapsed, Text(text, "yellow"))
+        self._unknown_states = len(progress.unknown_states)
         if progress.stage == "deleted":
             self._line(progress.elapsed, Text("the job was deleted"))
+        elif progress.stage == "none":
+            self._line(progress.elapsed, Text(printable(progress.message)))
         elif progress.stage == "left":
             self._say_what_is_left(progress)
         elif self._live is None and not progress.phase.is_terminal:

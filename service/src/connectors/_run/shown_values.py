@@ -23,8 +23,8 @@ def written(value: Any) -> str:
     return json.dumps(value, indent=2)
 
 
-def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
-    """All that is known of how a run ended."""
+def outcome_as_json(outcome: Outcome, *, interrupted: bool = False) -> dict[str, Any]:
+    """All that is known of how a run ended. :param interrupted: a signal ended it."""
     return {
         "phase": outcome.phase.name,
         "message": outcome.message,
@@ -33,6 +33,7 @@ def outcome_as_json(outcome: Outcome) -> dict[str, Any]:
         "log_links": _links(outcome.log_links),
         "custom_info": _plain(outcome.custom_info),
         "timed_out": outcome.timed_out,
+        "interrupted": interrupted,
         "job_left": outcome.job_left,
         "fault": outcome.fault or None,
         **meta_as_json(outcome.meta),

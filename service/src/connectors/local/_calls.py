@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
 from connectors.models import LogPage, Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "OddResource"]
+
+
+@dataclass(frozen=True)
+class OddResource(Resource):
+    """A resource of a job in a state that its connector does not know."""
+
+    unknown_states: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, resource: Resource, unknown_states: tuple[str, ...]) -> OddResource:
+        """The same, with these states."""
+        known = {each.name: getattr(resource, each.name) for each in fields(Resource)}
+        return cls(**known, unknown_states=unknown_states)
 
 
 class Calls(Protocol):

@@ -34,6 +34,7 @@ from connectors._wire.stored_forms import MessageForms
 from connectors.connector import AsyncConnectorBase, ConnectorBase, SyncConnectorBase
 from connectors.errors import ConnectorError, FailedPrecondition, NotFound
 from connectors.http import HttpClient
+from connectors.local._calls import OddResource
 from connectors.local._faults import fault_of
 from connectors.models import Interface, LogPage, Resource, TaskCategory, TaskExecutionMetadata, TaskTemplate
 
@@ -184,7 +185,9 @@ class InProcess:
             self._seconds_to_poll[meta] = min(_POLL_WITHIN, self._most_to_poll)
         elif fault is not None and fault.status == "DEADLINE_EXCEEDED":
             self._seconds_to_poll[meta] = min(2 * seconds, self._most_to_poll)
-        return _as_received(resource)
+        states = tuple(state for each in events for state in each.unknown_states)
+        received = _as_received(resource)
+        return OddResource.of(received, states) if states else received
 
     async def delete(self, category: TaskCategory, meta: bytes) -> None:
         """Cancel the job. The engine would carry out later what it cannot do now; this process may not be there then,

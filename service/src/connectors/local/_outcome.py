@@ -16,9 +16,10 @@ __all__ = ["Outcome", "Progress", "TaskFailed", "TaskTimedOut", "shown_meta"]
 class Progress:
     """Where a run stands. One comes whenever something changed, and with each poll."""
 
-    stage: Literal["creating", "running", "deleting", "deleted", "left"]
-    """``deleting`` and what follows come where the run is broken off. ``left``: the job could not be deleted, or nobody
-    waited for it, and it may go on."""
+    stage: Literal["creating", "running", "deleting", "deleted", "none", "left"]
+    """``deleting`` and what follows come where the run is broken off. ``none``: its create failed, and no job is
+    known; the message says whether there may be one. ``left``: the job could not be deleted, or nobody waited for it,
+    and it may go on."""
     elapsed: float
     """Seconds since the run began."""
     phase: Phase = Phase.UNDEFINED
@@ -31,6 +32,9 @@ class Progress:
     fault: str = ""
     """Why the platform, or the server, could not be asked for the job by the last poll; "" where it could. All else is
     then as it was known before."""
+    unknown_states: tuple[str, ...] = ()
+    """States of the platform's that the connector does not know, each of which it took for RUNNING; of the whole run. A
+    server tells them to its own log alone."""
 
     @property
     def state(self) -> str:
@@ -43,6 +47,20 @@ class Progress:
         if self.stage == "running" and self.fault:
             return f"the job cannot be asked for: {self.fault}"
         return self.message
+
+    def as_outcome(self) -> Outcome:
+        """What is known of a run that ended here."""
+        return Outcome(
+            self.phase,
+            self.message,
+            {},
+            elapsed=self.elapsed,
+            meta=self.meta,
+            log_links=self.log_links,
+            custom_info=self.custom_info,
+            job_left=self.stage == "left",
+            fault=self.fault,
+        )
 
 
 @dataclass(frozen=True)

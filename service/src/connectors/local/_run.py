@@ -11,7 +11,7 @@ from typing import Any, Literal
 import anyio
 
 from connectors.errors import ConnectorError, InvalidRequest, NotFound, Unimplemented
-from connectors.local._calls import Calls
+from connectors.local._calls import Calls, OddResource
 from connectors.local._faults import fault_of
 from connectors.local._outcome import Outcome, Progress, shown_meta
 from connectors.local._prefix import OutputPrefix
@@ -100,6 +100,7 @@ class _Run:
         self._meta = b""
         self._seen = Resource(Phase.UNDEFINED)
         self._fault = ""
+        self._unknown_states: tuple[str, ...] = ()
         self._left = False
 
     async def to_its_end(self, inputs: Mapping[str, Any], run_name: str) -> Outcome:
@@ -161,6 +162,11 @@ class _Run:
 
     def _see(self, answer: Resource) -> None:
         """Take note of a poll's answer. One that hides a fault has nothing new to say of the job."""
+        for state in answer.unknown_states if isinstance(answer, OddResource) else ():
+            if state not in self._unknown_states:
+                self._unknown_states += (state,)
+                text = "the connector of %s does not know the state %r of its platform's, and takes it for RUNNING"
+                log.warning(text, self._category.name, state)
         hidden = fault_of(answer)
         if hidden is None:
             self._seen, self._fault = answer, ""
@@ -231,7 +237,7 @@ class _Run:
         creating = self._creating
         if creating is None or self._seen.phase.is_terminal or _has_failed(creating):
             return
-        self._tell("deleting")
+        self._tell("deleting", "" if self._meta else "its create is under way, and is waited for")
         try:
             with anyio.CancelScope(shield=True), anyio.fail_after(self._end_within):
                 if not self._meta:
@@ -239,8 +245,10 @@ class _Run:
                         self._meta = await asyncio.shield(creating)
                     except ConnectorError as error:
                         self._fault = error.message
+                        self._say_none(error.message, certain=error.proves_no_job)
                         return
-                    except Exception:  # noqa: BLE001 - there is no job, or nobody knows which
+                    except Exception as error:  # noqa: BLE001 - there is no job, or nobody knows which
+                        self._say_none(type(error).__name__, certain=False)
                         return
                 await self._via.delete(self._category, self._meta)
         except TimeoutError:
@@ -252,6 +260,13 @@ class _Run:
             raise
         else:
             self._tell("deleted")
+
+    def _say_none(self, reason: str, *, certain: bool) -> None:
+        text = (
+            "no job was made" if certain else "no job is known; the create failed, and may have made one all the same"
+        )
+        log.info("%s: %s", text, reason)
+        self._tell("none", f"{text}: {reason}")
 
     def _leave(self, reason: str) -> None:
         self._left = True
@@ -267,7 +282,9 @@ class _Run:
     def _elapsed(self) -> float:
         return asyncio.get_running_loop().time() - self._began
 
-    def _tell(self, stage: Literal["creating", "running", "deleting", "deleted", "left"], message: str = "") -> None:
+    def _tell(
+        self, stage: Literal["creating", "running", "deleting", "deleted", "none", "left"], message: str = ""
+    ) -> None:
         if self._on_progress is not None:
             seen = self._seen
             self._on_progress(
@@ -280,6 +297,7 @@ class _Run:
                     custom_info=seen.custom_info,
                     meta=self._meta,
                     fault=self._fault,
+                    unknown_states=self._unknown_states,
                 )
             )
 
