@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # it publishes no types
 
+from connectors._wire.status import Status
 from tests.deploy.prometheus import program
 from tests.deploy.queries import DEPLOY, RULES, alerts
 
@@ -55,3 +56,9 @@ def test_an_alert_says_what_is_wrong_how_bad_and_where_to_read_on(name: str) -> 
 
 def test_the_runbook_has_an_entry_for_each_alert_and_no_other() -> None:
     assert sorted(HEADINGS) == sorted(ALERTS)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_the_statuses_that_an_alert_asks_for_are_grpc_s(name: str) -> None:
+    asked = re.findall(r"error_code=~?\"([^\"]*)\"", ALERTS[name]["expr"])
+    assert {code for text in asked for code in text.split("|")} <= set(Status.__members__)

@@ -9,30 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
 import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped] # it publishes no types
 from lightkube import codecs
-from prometheus_client.parser import text_string_to_metric_families
 
 from connectors import Phase, errors
-from connectors._engine.events import CallEvent
 from connectors._engine.outcome import status_of
-from connectors._observability.metrics import Metrics
-from connectors._registry import LoadFailure
 from connectors._server.discovery import discover
 from connectors._server.ending import CLOSE_WITHIN
 from connectors._server.process import DELAY_IN_A_POD
 from connectors._settings import Settings
 from connectors._settings.secrets import SecretsOfPlugin
-from connectors._wire.status import Status
 from connectors.secrets import SecretRules, SecretScope
 from connectors.testing.server import ConnectorServer
 from tests.docs.blocks import ROOT, Block, blocks_of
@@ -224,18 +216,6 @@ def test_a_claimed_task_type_is_given_to_the_connector_plugin() -> None:
 # --- what is told
 
 
-def labels() -> Mapping[str, frozenset[str]]:
-    """Of the metrics that have any, by name, once everything has happened."""
-    metrics = Metrics(version="1")
-    metrics.plugin_failures([LoadFailure("p", "d", "r", "import")])
-    for operation, status, shielded in (("get", "OK", True), ("get", "UNAVAILABLE", False), ("reap_lost", "OK", False)):
-        event = CallEvent(operation, "a", "flyte1", status, 1.0, error="E", shielded=shielded, unknown_states=("S",))
-        metrics.observe(event)
-    text, _ = metrics.render()
-    families = text_string_to_metric_families(text.decode())
-    return {sample.name: frozenset(sample.labels) for family in families for sample in family.samples}
-
-
 def _read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - an address of this machine
         text: str = answer.read().decode()
@@ -256,28 +236,6 @@ def told() -> frozenset[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_metric_that_is_named_is_told(page: str, told: frozenset[str]) -> None:
     assert set(re.findall(r"\bflyte_connector_\w+\b(?!')", PAGES[page])) <= told
-
-
-def test_the_alerts_ask_for_what_the_server_tells() -> None:
-    [block] = checked_here("test_the_alerts_ask_for_what_the_server_tells")
-    [group] = yaml.safe_load(block.text)["groups"]
-    for rule in group["rules"]:
-        [metric] = re.findall(r"flyte_connector_\w+", rule["expr"])
-        by = re.search(r"by \(([^)]*)\)", rule["expr"])
-        asked = re.findall(r"(\w+)=~?\"", rule["expr"]) + (by[1].split(", ") if by else [])
-        assert set(asked) <= labels().get(metric, frozenset()), rule["alert"]
-        codes = re.findall(r"error_code=~?\"([^\"]*)\"", rule["expr"])
-        assert {code for text in codes for code in text.split("|")} <= set(Status.__members__)
-
-
-def test_promtool_can_read_the_alerts(tmp_path: Path) -> None:
-    [block] = checked_here("test_the_alerts_ask_for_what_the_server_tells")
-    rules = tmp_path / block.title
-    rules.write_text(block.text, "utf-8")
-    promtool = shutil.which("promtool")
-    assert promtool is not None, "promtool comes with Debian's package prometheus"
-    checked = subprocess.run([promtool, "check", "rules", str(rules)], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_limits_have_these_flags_and_defaults() -> None:
