@@ -35,7 +35,7 @@ from plugins.snowflake.tests.fake_snowflake import FakeSnowflake
 from tests.observability.collector import Collector, collecting
 from tests.public.test_kubernetes_secrets import Cluster
 from tests.security.preparing import NAMESPACE, Secrets
-from tests.security.tasks import Played, tasks
+from tests.security.tasks import HEADERS, Played, tasks
 from tests.server.processes import ServerProcess
 from tests.wire.tls import certify
 
@@ -179,6 +179,7 @@ class _Scene:
             self.evidence.add(place, await asyncio.to_thread(_fetched, self.server.metrics + path))
         listed = json.loads(await self._command("connectors jobs", "jobs", "list", "--json"))
         await self._command("connectors jobs", "jobs", "show", listed["jobs"][0]["key"])
+        await self._run_here()
         await self._command("connectors check", "check")
         await self._command("connectors list", "list")
         self.evidence.add("argv", _read(Path(f"/proc/{self.server.pid}/cmdline")))
@@ -188,6 +189,27 @@ class _Scene:
         for file in ("records.sqlite", "records.sqlite-wal"):
             self.evidence.add("store", _read(self.folder / "state" / file))
         self.evidence.add("traces", b"\n".join(self.collector.bodies))
+
+    async def _run_here(self) -> None:
+        """Tasks that run in the command's own process: one that goes well, and one that is refused."""
+        custom = {"url": f"{self.proxies['webhook'].url}/hook", "headers": HEADERS, "show_data": True}
+        outputs = {"outputs": {"info": "dict"}}
+        _write(self.folder / "hook.yaml", json.dumps({"type": "webhook", "custom": custom, "interface": outputs}))
+        asked = {"inputs": {"message": "str"}}
+        chat = {"type": "chatgpt", "custom": {"chatgpt_config": {"model": "gpt-6"}}, "interface": asked}
+        _write(self.folder / "chat.yaml", json.dumps(chat))
+        folder = self.folder / "outputs"
+        for status in (None, 401):
+            if status is not None:
+                for proxy in self.proxies.values():
+                    proxy.set_fault(Fault("answer", status=status, body=_echo))
+            prefix = f"--output-prefix={folder}/{status}"
+            await self._command("connectors run", "run", "hook.yaml", prefix)
+            await self._command("connectors run", "run", "chat.yaml", "--input=message=Hello", "--json", prefix)
+        for proxy in self.proxies.values():
+            proxy.clear_faults()
+        for file in _files(folder):
+            self.evidence.add("files of a local run", _read(file))
 
     async def _command(self, place: str, *arguments: str) -> str:
         """What a command prints to a person, on both streams."""
@@ -211,6 +233,14 @@ async def _until_over(client: ConnectorClient, category: TaskCategory, meta: byt
         phase = Phase.RUNNING
         while not phase.is_terminal:
             phase = (await client.get(category, meta)).phase
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, "utf-8")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [each for each in folder.rglob("*") if each.is_file()]
 
 
 def _read(file: Path) -> bytes:

@@ -8,7 +8,10 @@ from typing import Any
 
 from connectors import Container, Interface, LiteralType, Sql, TaskTemplate
 
-__all__ = ["Played", "tasks"]
+__all__ = ["HEADERS", "Played", "tasks"]
+
+HEADERS = {"Authorization": "Bearer {secrets.hook-token}"}
+"""Of a webhook: its secret, by name."""
 
 
 @dataclass(frozen=True)
@@ -71,5 +74,5 @@ def tasks(hook: str) -> list[Played]:
 
 
 def _webhook(url: str) -> TaskTemplate:
-    custom = {"url": url, "headers": {"Authorization": "Bearer {secrets.hook-token}"}, "show_data": True}
+    custom = {"url": url, "headers": HEADERS, "show_data": True}
     return TaskTemplate("webhook", custom=custom, interface=Interface(outputs={"info": LiteralType("struct")}))

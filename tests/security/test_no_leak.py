@@ -16,7 +16,9 @@ PLACES = (
     "connectors check",
     "connectors jobs",
     "connectors list",
+    "connectors run",
     "errors",
+    "files of a local run",
     "logs",
     "metas",
     "metrics",
@@ -63,6 +65,7 @@ def test_a_task_was_called_well_and_badly(evidence: Evidence, task: str) -> None
 def test_what_the_platforms_repeated_was_told_without_the_secrets(evidence: Evidence) -> None:
     assert b"refused: [secret]" in evidence.said["errors"]
     assert b"refused: [secret]" in evidence.said["logs"]
+    assert b"the API key was not accepted" in evidence.said["connectors run"]
 
 
 def test_the_logs_are_those_of_debugging(evidence: Evidence) -> None:
