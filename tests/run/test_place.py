@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 def place_of(settings: dict[str, Any] | None = None, **flags: Any) -> Place:
     """What the flags make, as a command has it."""
     found: list[Place] = []
-    default: dict[str, Any] = {"endpoint": None, "protocol": "flyte1", "call_timeout": 10.0, "tls": False}
+    default: dict[str, Any] = {"endpoint": None, "protocol": None, "call_timeout": 10.0, "tls": False}
 
     def command(place: Place) -> None:
         found.append(place)
@@ -32,6 +32,11 @@ def place_of(settings: dict[str, Any] | None = None, **flags: Any) -> Place:
         ({"tls": True}, "--tls: is of no use without --endpoint"),
         ({"ca_file": Path("ca.pem")}, "--ca-file: is of no use without --endpoint"),
         ({"server_name": "a"}, "--server-name: is of no use without --endpoint"),
+        ({"protocol": "flyte2"}, "--protocol: is of no use without --endpoint"),
+        (
+            {"endpoint": ["http://127.0.0.1:8000"]},
+            "--endpoint: HOST:PORT is needed, without http://, not 'http://127.0.0.1:8000'",
+        ),
         ({"protocol": "flyte3"}, "--protocol: flyte1 or flyte2 is needed, not 'flyte3'"),
     ],
 )

@@ -290,6 +290,18 @@ async def test_a_mistake_is_said_in_one_line_and_nothing_is_run(
     assert not platform.jobs()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("CONNECTORS_PLATFORM__TIMEOUT", "soon"), ("CONNECTORS_PLATFORM__URRL", "x")]
+)
+async def test_a_plugins_setting_that_is_wrong_or_unknown_is_a_mistake(
+    command: Command, platform: FakePlatform, write_task: WriteTask, variable: str, value: str
+) -> None:
+    command.variables[variable] = value
+    done = await command("run", write_task())
+    assert (done.code, done.out, platform.jobs()) == (2, "", ())
+    assert variable in done.err
+
+
 async def test_a_task_type_that_nothing_serves_is_refused(
     command: Command, either: Place, write_task: WriteTask
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from connectors._run.mistakes import Mistake
-from connectors._settings import flag_of, load
+from connectors._settings import SettingsError, flag_of, load
+from connectors.errors import FailedPrecondition
 
 if TYPE_CHECKING:
     from connectors.local import Calls
@@ -56,13 +57,18 @@ class Place:
     async def calls(self) -> AsyncIterator[Calls]:
         """Who answers, while the context lasts.
 
-        :raises Mistake: a flag is of no use, or does not hold what it should. :raises ConnectorError: a setting is not
+        :raises Mistake: a flag is of no use, or does not hold what it should. :raises SettingsError: a setting is not
             as it should be.
         """
         if not self.endpoints:
             from connectors.local import InProcess  # noqa: PLC0415 - it loads the engine
 
-            async with InProcess(settings=self.settings) as here:
+            async with AsyncExitStack() as ending:
+                try:
+                    here = await ending.enter_async_context(InProcess(settings=self.settings))
+                except FailedPrecondition as error:  # all that it may be: nothing has been asked of a connector yet
+                    cause = error.__cause__
+                    raise cause if isinstance(cause, SettingsError) else Mistake(error.message) from None
                 yield here
             return
         from connectors.client import ConnectorClient, tls  # noqa: PLC0415 - it loads the messages
@@ -142,8 +148,14 @@ def _place(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(metavar="TEXT", help="The backend's: flyte1 or flyte2.", rich_help_panel=_PANEL)
-    ] = "flyte1",
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="The backend's: flyte1 or flyte2; by default flyte1.",
+            rich_help_panel=_PANEL,
+            show_default=False,
+        ),
+    ] = None,
     call_timeout: Annotated[
         float,
         typer.Option(
@@ -174,12 +186,18 @@ def _place(
         ),
     ] = "",
 ) -> Place:
-    if protocol not in ("flyte1", "flyte2"):
+    if protocol not in ("flyte1", "flyte2", None):
         raise Mistake(f"--protocol: flyte1 or flyte2 is needed, not {protocol!r}")
+    if protocol is not None and not endpoint:
+        raise Mistake("--protocol: is of no use without --endpoint")
+    for each in endpoint or ():
+        scheme, found, _ = each.partition("://")
+        if found:
+            raise Mistake(f"--endpoint: HOST:PORT is needed, without {scheme}://, not {each!r}")
     return Place(
         settings,
         tuple(endpoint or ()),
-        "flyte1" if protocol == "flyte1" else "flyte2",
+        "flyte2" if protocol == "flyte2" else "flyte1",
         call_timeout=call_timeout,
         tls=tls,
         ca_file=ca_file,
