@@ -371,3 +371,18 @@ def test_it_runs_as_a_process_of_its_own() -> None:
         finally:
             process.terminate()
         assert process.wait(30) == 0
+
+
+async def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+    async with FakePlatform() as platform:
+        port = platform.url.rpartition(":")[2]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "connectors.testing.platform", "--port", port),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    said = f"the platform cannot be served at 127.0.0.1:{port}: Address already in use; name another by --port\n"
+    assert err.decode() == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 
@@ -32,7 +33,11 @@ def _main() -> None:
     platform = FakePlatform(
         host=given.host, port=given.port, token=given.token, seed=given.seed, cancel_takes=given.cancel_takes
     )
-    asyncio.run(_serve(platform))
+    try:
+        asyncio.run(_serve(platform))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        sys.exit(f"the platform cannot be served at {given.host}:{given.port}: {reason}; name another by --port")
 
 
 if __name__ == "__main__":
