@@ -119,6 +119,33 @@ async def test_a_closed_port_is_unavailable(http: HttpClient) -> None:
         await http.request("GET", url)
 
 
+@pytest.mark.parametrize(
+    ("url", "answer", "message"),
+    [
+        ("http://nosuch.invalid/", b"", "nosuch.invalid could not be reached: its name does not resolve"),
+        ("http://127.0.0.1:1/", b"", "127.0.0.1:1 could not be reached: it refused the connection"),
+        ("http://{}/", b"", "{} broke off without an answer"),
+        ("http://{}/", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", "{} broke off in the middle of its answer"),
+        ("http://{}/", b"hello there\r\n\r\n", "{} answered with what is no HTTP"),
+        ("https://{}/", b"hello there\r\n\r\n", "{} could not be reached: TLS could not be agreed on"),
+    ],
+    ids=["no name", "refused", "no answer", "cut", "no HTTP", "no TLS"],
+)
+async def test_why_there_is_no_answer_is_said_in_plain_words(
+    http: HttpClient, url: str, answer: bytes, message: str
+) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        with pytest.raises(Unavailable) as raised:
+            await http.request("GET", url.format(f"{host}:{port}"))
+    assert raised.value.message == message.format(f"{host}:{port}")
+
+
 async def test_an_answer_that_is_cut_is_unavailable(http: HttpClient) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Length": "100"})
@@ -438,7 +465,7 @@ async def serving_tls(authority: tuple[Path, Path]) -> AsyncIterator[str]:
 async def test_a_private_authority_is_trusted_where_its_file_is_named(authority: tuple[Path, Path]) -> None:
     async with serving_tls(authority) as url:
         async with HttpClient() as client:
-            with pytest.raises(Unavailable, match="CertificateError"):
+            with pytest.raises(Unavailable, match="its TLS certificate is not one that is trusted"):
                 await client.request("GET", url)
         async with HttpClient(egress=Egress(ca_file=str(authority[0]))) as client:
             assert (await client.request("GET", url)).status == 200

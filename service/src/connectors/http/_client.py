@@ -144,7 +144,7 @@ class HttpClient:
                 # not chained: its text has the proxy's URL, password and all
                 raise Unavailable(f"the proxy does not lead to {_host(url)}: it answered HTTP {error.status}") from None
             except (aiohttp.ClientError, OSError) as error:
-                raise Unavailable(f"{_host(url)} could not be reached, or broke off: {type(error).__name__}") from error
+                raise Unavailable(_what_befell(_host(url), error)) from error
 
     def _session(self, *, proxied: bool) -> aiohttp.ClientSession:
         proxied = proxied and self._admits is not None  # else one pool serves both
@@ -193,6 +193,31 @@ class HttpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _what_befell(host: str, error: Exception) -> str:
+    """Why there is no whole answer, in words that hold nothing of the error's own."""
+    import aiohttp  # noqa: PLC0415 - see request()
+
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"{host} could not be reached: its name does not resolve"
+        case aiohttp.ClientProxyConnectionError():
+            return f"{host} could not be reached: no connection to the proxy can be made"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"{host} could not be reached: its TLS certificate is not one that is trusted for it"
+        case aiohttp.ClientSSLError():
+            return f"{host} could not be reached: TLS could not be agreed on"
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+            return f"{host} could not be reached: it refused the connection"
+        case aiohttp.ClientConnectorError():
+            return f"{host} could not be reached: no connection to it can be made"
+        case aiohttp.ClientPayloadError():
+            return f"{host} broke off in the middle of its answer"
+        case aiohttp.ClientResponseError():
+            return f"{host} answered with what is no HTTP"
+        case _:
+            return f"{host} broke off without an answer"
 
 
 def _host(url: str) -> str:
