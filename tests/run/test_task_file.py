@@ -171,7 +171,11 @@ def test_a_mistake_is_named_by_its_place(tmp_path: Path, content: str, message: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("task.yaml", "type: [", "is no YAML: while parsing"),
+        (
+            "task.yaml",
+            "type: [a\nname: b: c\n",
+            "is no YAML: while parsing a flow sequence, expected ',' or ']', but got ':' (line 2, column 5)",
+        ),
         ("task.yaml", "type: !!python/object:os.system {}", "is no YAML: could not determine a constructor"),
         ("task.yaml", b"type: \xff", "is no YAML: "),
         ("task.yaml", "[" * 3000, "is nested too deep"),

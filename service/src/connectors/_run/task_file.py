@@ -56,10 +56,19 @@ def _yaml(data: bytes) -> TaskTemplate:
         # The loader is a SafeLoader with fewer types.
         written = yaml.load(data, _Loader)  # noqa: S506
     except yaml.YAMLError as error:
-        raise Mistake(f"is no YAML: {' '.join(str(error).split())}") from None
+        raise Mistake(f"is no YAML: {_reason(error)}") from None
     except (UnicodeDecodeError, ValueError) as error:
         raise Mistake(f"is no YAML: {error}") from None
     return task_of(written)
+
+
+def _reason(error: yaml.YAMLError) -> str:
+    """In one line: PyYAML's own text has several, with the place drawn below the file's words."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    said = ", ".join(filter(None, (getattr(error, "context", ""), getattr(error, "problem", ""))))
+    return f"{said} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _json(data: bytes) -> TaskTemplate:
