@@ -6,6 +6,7 @@ import asyncio
 import logging
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -19,6 +20,7 @@ from tests.fallback.conftest import Front, Site
 from tests.fallback.dialects import EXECUTE, PROTOCOLS, Dialect, header
 from tests.fallback.other_service import OtherService, agent, serving
 from tests.observability.scraping import Page, scrape
+from tests.wire.connectors_for_tests import AcmeConnector, EchoConnector
 from tests.wire.tls import certify
 
 pytestmark = pytest.mark.anyio
@@ -336,3 +338,20 @@ async def test_what_is_no_address_is_refused(address: str) -> None:
 async def test_settings_that_need_another(settings: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="needs --fallback"):
         ConnectorServer(**settings)
+
+
+async def test_a_service_that_asks_its_callers_to_connect_anew_loses_no_call() -> None:
+    theirs = AcmeConnector()
+    async with (
+        ConnectorServer(theirs, max_connection_age=0.1) as other,
+        ConnectorServer(EchoConnector(), fallback=other.address) as server,
+        grpc.aio.insecure_channel(server.address) as channel,
+    ):
+        create: Any = channel.unary_unary(f"{FLYTE1.tasks}/CreateTask")
+        give_up = asyncio.get_running_loop().time() + 1.5
+        sent = 0
+        while asyncio.get_running_loop().time() < give_up:
+            keys = [[("idempotency-key", f"{sent}-{number}")] for number in range(8)]
+            await asyncio.gather(*(create(FLYTE1.create("acme"), timeout=30, metadata=key) for key in keys))
+            sent += len(keys)
+    assert len(theirs.created) == sent
