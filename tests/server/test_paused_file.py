@@ -29,7 +29,7 @@ def readiness(server: ServerProcess) -> str:
 
 def gauge(server: ServerProcess) -> str:
     with urllib.request.urlopen(f"{server.metrics}/metrics", timeout=30) as answer:  # noqa: S310 - http, and our own
-        lines = answer.read().decode().splitlines()
+        lines: list[str] = answer.read().decode().splitlines()
     return next(line for line in lines if line.startswith("flyte_connector_paused{"))
 
 

@@ -173,7 +173,6 @@ class SyncCalls:
 
     def when_given(self, caller: Caller, key: str) -> None:
         """Have it written down, once the caller has its result: some time after that, the same request is a new run."""
-
         if caller.on_answered is None:
             return
         over, arrived = anyio.Event(), False
