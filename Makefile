@@ -81,6 +81,10 @@ else
 	$$compose --profile demo up --build --wait && COMPOSE="$$compose" $(STACK_TEST)
 endif
 
+.PHONY: soak
+soak: $(STAMP) ## ten minutes of 300 calls/s with faults: is memory flat, is any task lost (SOAK_SECONDS=, ARGS=--help)
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
+
 .PHONY: check
 check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import contracts, generated code, the guide's links
 	$(BIN)/ruff check .
