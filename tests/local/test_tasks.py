@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,19 @@ from typing import Any
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from connectors import Container, FailedPrecondition, InvalidRequest, NotFound, Phase, Sql, TaskTemplate
+from connectors import (
+    ConnectorError,
+    Container,
+    Context,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Phase,
+    Resource,
+    Sql,
+    TaskTemplate,
+    Unauthenticated,
+)
 from connectors.local import (
     AsyncConnectorExecutorMixin,
     ConnectorTask,
@@ -85,7 +98,8 @@ def test_a_call_of_a_task_without_outputs_returns_none(running_platform: InAnoth
 
 @pytest.mark.parametrize("outcome", ["FAILED", "PREEMPTED"])
 def test_a_call_of_a_task_that_fails_raises_what_it_came_to(running_platform: InAnotherThread, outcome: str) -> None:
-    with pytest.raises(TaskFailed, match=f"the job is {outcome}") as raised:
+    said = rf"^the task job ended in \w+ after .* s: the job is {outcome} \(its job: .*job-000001.*\)$"
+    with pytest.raises(TaskFailed, match=said) as raised:
         job(running_platform, outcome=outcome, duration=0.0)()
     assert raised.value.outcome.phase in {Phase.FAILED, Phase.RETRYABLE_FAILED}
     assert not isinstance(raised.value, TimeoutError)
@@ -104,6 +118,25 @@ def test_a_timeout_whose_job_could_not_be_deleted_names_the_job(running_platform
     with pytest.raises(TaskTimedOut, match=r"may still run: .*job-000001"):
         job(running_platform, duration=60, options=options)()
     running_platform.clear_faults()
+
+
+def test_an_error_of_a_call_comes_without_the_frames_within(running_platform: InAnotherThread) -> None:
+    running_platform.set_fault(Fault("answer", ("submit",), status=401))
+    with pytest.raises(Unauthenticated) as raised:
+        job(running_platform)()
+    assert len(traceback.format_exception(raised.value)) < 10
+
+
+def test_a_bug_of_the_connector_in_a_call_keeps_its_own_frames(caplog: pytest.LogCaptureFixture) -> None:
+    class Crashing(Echo):
+        def do(self, task: TaskTemplate, ctx: Context) -> Resource:
+            raise ZeroDivisionError("here")
+
+    options = RunOptions(via=lambda: InProcess(connectors=[Crashing()]))
+    with pytest.raises(ConnectorError, match="its traceback is logged here, as error id") as raised:
+        ConnectorTask("e", "echo", local_run=options)()
+    assert 'raise ZeroDivisionError("here")' in "".join(traceback.format_exception(raised.value))
+    assert "ZeroDivisionError: here" in caplog.text
 
 
 def test_a_call_with_a_wrong_input_says_so(running_platform: InAnotherThread) -> None:

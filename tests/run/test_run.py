@@ -47,7 +47,9 @@ async def test_the_exit_code_is_that_of_the_phase(
     task = write_task(custom={"pending": 0.1, "duration": 0.1, "outcome": outcome})
     done = await command("run", task, QUICK, *place.flags)
     assert done.code == code, done.err
-    assert done.err.splitlines()[-1].endswith(f" s  {phase}  the job is {outcome}")
+    *_, before, last = done.err.splitlines()
+    assert last.endswith(f" s  {phase}  the job is {outcome}")
+    assert (f'the job\'s resource meta is {{"job_id":"{platform.jobs()[0].id}"}}' in before) is (code != 0)
     (job,) = platform.jobs()
     assert (job.state, done.out) == (outcome, f"o0: {job.id}\n" if code == 0 else "")
 

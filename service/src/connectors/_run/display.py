@@ -98,6 +98,8 @@ class Display:
             seen = "" if outcome.phase is Phase.UNDEFINED else f"the last phase was {outcome.phase.name}"
             text.append(f"  {'; '.join(filter(None, (seen, printable(outcome.trouble))))}".rstrip())
         else:
+            if not outcome.succeeded and outcome.meta:
+                self._line(outcome.elapsed, Text(f"the job's resource meta is {shown_meta(outcome.meta)}"))
             text = Text(outcome.phase.name, _STYLES.get(outcome.phase, ""))
             text.append(f"  {printable(outcome.message)}".rstrip())
         self._line(outcome.elapsed, text)

@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from connectors.errors import ConnectorError
 from connectors.models import Resource
 
-__all__ = ["HiddenFault", "fault_of"]
+__all__ = ["HiddenFault", "fault_of", "without_inner_frames"]
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,15 @@ def fault_of(resource: Resource) -> HiddenFault | None:
     if not isinstance(status, str) or not isinstance(message, str) or message != resource.message:
         return None
     return HiddenFault(status, message or status)
+
+
+def without_inner_frames(error: ConnectorError) -> ConnectorError:
+    """The error as a script's author has use for it: the line that matters would stand below a hundred of the event
+    loop's and the engine's. Its cause stays, with its frames where it is a connector's bug, whose place they tell.
+    """
+    cause = error.__cause__
+    if cause is not None and not getattr(error, "error_id", ""):
+        cause.__traceback__ = None
+        cause.__suppress_context__ = True
+    error.__suppress_context__ = True
+    return error.with_traceback(None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from types import TracebackType
@@ -15,6 +15,7 @@ import anyio
 from connectors._engine.engine import Engine
 from connectors._engine.events import CallEvent
 from connectors._engine.options import EngineOptions
+from connectors._engine.outcome import ConnectorBug
 from connectors._engine.requests import Caller, CreateRequest, JobRequest
 from connectors._messages.local_values import (
     inputs_file,
@@ -150,7 +151,9 @@ class InProcess:
 
         :raises ConnectorError: as the connector says, or it cannot be used here.
         """
-        return await self._engine.create(await self._request(template, inputs, output_prefix, metadata))
+        request = await self._request(template, inputs, output_prefix, metadata)
+        with _bugs_told_here():
+            return await self._engine.create(request)
 
     async def do(
         self,
@@ -161,7 +164,9 @@ class InProcess:
         metadata: TaskExecutionMetadata | None = None,
     ) -> Resource:
         """Carry out a sync connector's call. :raises: as :meth:`create`."""
-        return _as_received(await self._engine.do(await self._request(template, inputs, output_prefix, metadata)))
+        request = await self._request(template, inputs, output_prefix, metadata)
+        with _bugs_told_here():
+            return _as_received(await self._engine.do(request))
 
     async def get(self, category: TaskCategory, meta: bytes, *, output_prefix: str = "") -> Resource:
         """The job's state. What a server would hide behind it for a backend's sake, and log for its operator, is an
@@ -179,7 +184,7 @@ class InProcess:
         finally:
             _EVENTS.reset(token)
         if bugs := [each.message for each in events if each.error_id]:
-            raise ConnectorError(bugs[0])
+            raise ConnectorError(_told_here(bugs[0]))
         fault = fault_of(resource)
         if meta not in self._seconds_to_poll:
             self._seconds_to_poll[meta] = min(_POLL_WITHIN, self._most_to_poll)
@@ -250,6 +255,19 @@ class InProcess:
 
     async def _close(self) -> None:
         await close_connectors(Registry(self._usable.values()))
+
+
+@contextmanager
+def _bugs_told_here() -> Iterator[None]:
+    try:
+        yield
+    except ConnectorBug as bug:
+        raise ConnectorBug(_told_here(bug.message), error_id=bug.error_id) from bug.__cause__
+
+
+def _told_here(message: str) -> str:
+    """There is no server, whose log the engine means: what it logs is this program's."""
+    return message.replace("the server's log has error id", "its traceback is logged here, as error id")
 
 
 def _observe(event: CallEvent) -> None:

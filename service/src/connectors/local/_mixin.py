@@ -98,7 +98,8 @@ class AsyncConnectorExecutorMixin:
     async def _succeeded(self, inputs: Mapping[str, Any]) -> Outcome:
         outcome = await self.outcome(**inputs)
         if not outcome.succeeded:
-            raise TaskTimedOut(outcome) if outcome.timed_out else TaskFailed(outcome)
+            task = str(getattr(self, "name", ""))  # the SDKs' task classes have one too
+            raise TaskTimedOut(outcome, task) if outcome.timed_out else TaskFailed(outcome, task)
         return outcome
 
     @staticmethod

@@ -110,23 +110,31 @@ class Outcome:
 class TaskFailed(Exception):
     """The task ended, and did not succeed. ``outcome`` says how."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        text = f"the task ended in {outcome.phase.name} after {outcome.elapsed:.1f} s"
-        super().__init__(f"{text}: {outcome.message}" if outcome.message else text)
+    def __init__(self, outcome: Outcome, task: str = "") -> None:
+        """:param task: its name, "" where it has none."""
+        text = f"{_named(task)} ended in {outcome.phase.name} after {outcome.elapsed:.1f} s"
+        if outcome.message:
+            text += f": {outcome.message}"
+        super().__init__(f"{text} (its job: {shown_meta(outcome.meta)})" if outcome.meta else text)
         self.outcome = outcome
 
 
 class TaskTimedOut(TaskFailed, TimeoutError):
     """The task took longer than it was given. Its job was deleted, unless ``outcome.job_left`` says otherwise."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome)
-        text = f"the task did not end within {outcome.elapsed:.1f} s"
+    def __init__(self, outcome: Outcome, task: str = "") -> None:
+        """:param task: as above."""
+        super().__init__(outcome, task)
+        text = f"{_named(task)} did not end within {outcome.elapsed:.1f} s"
         if outcome.job_left:
             fate = f"its job may still run: {shown_meta(outcome.meta) if outcome.meta else 'its create is under way'}"
         else:
             fate = "its job was deleted" if outcome.meta else ""
         self.args = ("; ".join(filter(None, (text, outcome.trouble, fate))),)
+
+
+def _named(task: str) -> str:
+    return f"the task {task}" if task else "the task"
 
 
 def shown_meta(meta: bytes) -> str:

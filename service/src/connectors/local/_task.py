@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from connectors.errors import ConnectorError
+from connectors.local._faults import without_inner_frames
 from connectors.local._mixin import AsyncConnectorExecutorMixin
 from connectors.local._options import RunOptions
 from connectors.local._script import in_new_loop
@@ -83,7 +85,10 @@ class ConnectorTask(AsyncConnectorExecutorMixin):
 
         :raises: as :meth:`run`; KeyboardInterrupt at Ctrl-C; RuntimeError where an event loop runs in this thread.
         """
-        return in_new_loop(lambda: self.run(**inputs))
+        try:
+            return in_new_loop(lambda: self.run(**inputs))
+        except ConnectorError as error:
+            raise without_inner_frames(error)  # noqa: B904 - it is the same error, with the cause that it has
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, task_type={self._template.type!r})"
