@@ -183,6 +183,7 @@ class TestOutOfReach:
                 assert f"the fallback service 127.0.0.1:{port} cannot be reached" in str(error.details())
                 assert f"degraded: the fallback service 127.0.0.1:{port} cannot be reached" in await readiness(site)
                 await site.call(path, FLYTE1.create("acme"))
+                assert (await page(site)).value("flyte_connector_fallback_up") == 0
                 async with serving(OtherService("theirs"), port=port) as other:
                     await site.call(path, FLYTE1.create())  # before its list was asked for again
                     async with asyncio.timeout(60):
@@ -191,6 +192,7 @@ class TestOutOfReach:
                                 break
                             await asyncio.sleep(0.1)
                     assert len(other.calls) == 1
+                    assert (await page(site)).value("flyte_connector_fallback_up") == 1
         assert "serves: theirs" in caplog.text
 
     async def test_what_it_served_is_unavailable_while_it_is_gone_and_goes_on_when_it_is_back(

@@ -44,6 +44,7 @@ async def everything() -> Page:
     async with bench.engine() as engine:
         metrics.show_engine(engine)
         metrics.show_store(lambda: True, lambda: 0)
+        metrics.show_fallback(lambda: True)
         await engine.get(job_request(Job("j").encode(), "blocking"))
         metrics.connectors(engine.registry)
         metrics.plugin_failures([LoadFailure("p", "d", "x", "import")])

@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from connectors._observability.call_metrics import CallMetrics
 from connectors._observability.fact_metrics import FactMetrics
 from connectors._observability.families import PREFIX, Children, counter
-from connectors._observability.readings import EngineReadings, StoreReadings
+from connectors._observability.readings import EngineReadings, FallbackReadings, StoreReadings
 
 if TYPE_CHECKING:
     from connectors._engine.engine import Engine
@@ -174,6 +174,10 @@ class Metrics:
         for.
         """
         self.registry.register(StoreReadings(is_up, outages))
+
+    def show_fallback(self, is_up: Callable[[], bool]) -> None:
+        """Have ``flyte_connector_fallback_up`` read whenever it is asked for: of a server that has one."""
+        self.registry.register(FallbackReadings(is_up))
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics as text, in the format that an ``Accept`` header asks for, and its content type."""

@@ -13,7 +13,7 @@ from connectors._observability.families import PREFIX
 if TYPE_CHECKING:
     from connectors._engine.engine import Engine
 
-__all__ = ["EngineReadings", "StoreReadings"]
+__all__ = ["EngineReadings", "FallbackReadings", "StoreReadings"]
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
@@ -56,6 +56,18 @@ class EngineReadings(Collector):
                 queued.add_metric([task_type], use.waiting)
                 most.add_metric([task_type], use.limit)
         yield from (in_flight, taken, waiting, limit, paused, jobs, age, busy, queued, most)
+
+
+class FallbackReadings(Collector):
+    """Whether the fallback service is in reach."""
+
+    def __init__(self, is_up: Callable[[], bool]) -> None:
+        self._is_up = is_up
+
+    def collect(self) -> Iterator[Metric]:
+        """Its gauge."""
+        text = "1 while the fallback service can be asked for its list, else 0."
+        yield GaugeMetricFamily(f"{PREFIX}_fallback_up", text, value=int(self._is_up()))
 
 
 class StoreReadings(Collector):

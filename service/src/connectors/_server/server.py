@@ -222,8 +222,10 @@ class Server:
         except ValueError as fault:
             raise StartError(f"--fallback-ca-file: {fault}") from None
         self._stack.push_async_callback(self._fallback.aclose)
-        await self._fallback.start()
-        return Fallback(self._fallback.other, self._fallback.lists, self._engine)
+        service = self._fallback
+        await service.start()
+        self._metrics.show_fallback(lambda: not service.fault)
+        return Fallback(service.other, service.lists, self._engine)
 
     async def _follow_pauses(self, registry: Registry) -> None:
         if self._settings.paused_file is None:
