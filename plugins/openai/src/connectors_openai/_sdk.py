@@ -24,7 +24,7 @@ from connectors import (
     Unavailable,
     error_for_status,
 )
-from connectors.http import Egress
+from connectors.http import Egress, watched_request
 from connectors_openai._errors import ContentFiltered, NoSuchRange
 
 __all__ = ["Pool", "translated"]
@@ -56,7 +56,7 @@ class Pool:
         :raises FailedPrecondition: the proxy or the certificates cannot be used.
         """
         proxy = egress.proxy_for(base_url)
-        self._http = httpx2.AsyncClient(
+        self._http = _WatchedClient(
             verify=_verifying(egress, base_url, proxy or ""),
             proxy=proxy,
             trust_env=False,  # the egress has read the environment
@@ -88,6 +88,25 @@ class Pool:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+class _WatchedClient(httpx2.AsyncClient):
+    """Its requests are counted, and are a part of the call's trace, as those of the service's own client are. One whose
+    time is over counts as cancelled: the exchange as a whole is bounded, around it.
+    """
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        url = request.url
+        with watched_request(request.method, url.scheme, url.host, url.port) as watch:
+            for name, value in (watch.headers(None) or {}).items():
+                request.headers.setdefault(name, value)
+            try:
+                response = await super().send(request, **options)
+            except httpx2.TimeoutException:
+                watch.fault = "timeout"
+                raise
+            watch.status = response.status_code
+            return response
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from connectors.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from connectors.http._egress import Egress
-from connectors.http._watching import watched
+from connectors.http._watching import watched_request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -117,7 +117,7 @@ class HttpClient:
             check_literal(target.raw_host or "", self._admits)
         proxy = self._egress.proxy_for(str(target))
         session = self._session(proxied=proxy is not None)
-        with watched(method, target.scheme, target.host or "", target.port) as watch:
+        with watched_request(method, target.scheme, target.host or "", target.port) as watch:
             try:
                 async with (
                     asyncio.timeout(timeout),
