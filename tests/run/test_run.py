@@ -310,12 +310,22 @@ async def test_a_task_type_that_nothing_serves_is_refused(
     done = await command("run", write_task("nonsense"), *either.flags)
     assert (done.code, done.out) == (3, "")
     assert "nonsense" in done.err.splitlines()[-1]
+    done = await command("run", write_task("ehco"), *either.flags)
+    assert done.err.splitlines()[-1].endswith("did you mean 'echo'?")
 
 
 async def test_a_server_that_cannot_be_reached_is_named_as_such(command: Command, write_task: WriteTask) -> None:
     done = await command("run", write_task(), "--endpoint", "127.0.0.1:1")
     assert done.code == 3
     assert done.err.splitlines()[-1].startswith("connectors: UNAVAILABLE: no server can be reached")
+
+
+async def test_an_address_where_no_grpc_is_spoken_is_named_as_such(
+    command: Command, platform: FakePlatform, write_task: WriteTask
+) -> None:
+    done = await command("run", write_task(), "--endpoint", platform.url.removeprefix("http://"))
+    said = "connectors: UNAVAILABLE: what answers at this address speaks HTTP/1, and no gRPC"
+    assert (done.code, done.err.splitlines()[-1]) == (3, said)
 
 
 async def test_a_platform_that_refuses_is_refused_in_its_words(

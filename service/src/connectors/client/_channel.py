@@ -22,6 +22,7 @@ from hyperframe.frame import Frame, GoAwayFrame
 
 __all__ = ["GOING_AWAY", "DrainingChannel"]
 
+NO_GRPC = "what answers at this address speaks HTTP/1, and no gRPC"
 GOING_AWAY = "the server is going away and does not take this call"
 
 
@@ -76,6 +77,8 @@ class _DrainingProtocol(H2Protocol):
         super().__init__(Handler(), config, h2_config)
         self._opened = opened
         self._retired = False
+        self._heard = False
+        self._speaks_grpc = True
 
     @property
     def usable(self) -> bool:
@@ -93,13 +96,21 @@ class _DrainingProtocol(H2Protocol):
     def data_received(self, data: bytes) -> None:
         if self.connection.is_closing():
             return
+        if not self._heard and data.startswith(b"HTTP/1."):
+            self._speaks_grpc = False  # h2 would close the connection as on any fault
+            self.processor.close(reason=NO_GRPC)
+            return
+        self._heard = True
         super().data_received(data)
         # Not before all of it was handled: the server may have asked after the GOAWAY whether it was seen.
         self.close_when_over()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
-        super().connection_lost(exc)
+        if self._speaks_grpc:
+            super().connection_lost(exc)
+        else:  # whose words would take the place of these
+            self.processor.close(reason=NO_GRPC)
 
     def close_when_over(self) -> None:
         """Closes the connection if the server is going away and has answered everything."""

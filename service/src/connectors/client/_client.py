@@ -30,7 +30,7 @@ from connectors._proto.flyteidl import admin as admin_v1
 from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import connector as connector_v2
 from connectors._proto.flyteidl2 import core as core_v2
-from connectors.client._channel import GOING_AWAY, DrainingChannel
+from connectors.client._channel import GOING_AWAY, NO_GRPC, DrainingChannel
 from connectors.models import (
     LiteralType,
     LogPage,
@@ -393,6 +393,8 @@ def _failures() -> Iterator[None]:
         raise CallFailed("DEADLINE_EXCEEDED", "no answer in time") from error
     except (StreamTerminatedError, OSError) as error:
         text = str(error)
+        if text == NO_GRPC:
+            raise CallFailed("UNAVAILABLE", NO_GRPC) from error
         taken = not (text == GOING_AWAY or text in _REFUSED)
         raise CallFailed("UNAVAILABLE", f"the connection was lost: {text}", taken=taken) from error
     except (ProtocolError, Malformed) as error:

@@ -28,7 +28,7 @@ from connectors._registry import Registered, Registry
 from connectors._server import outside
 from connectors._server.discovery import discover, refuse_bad_settings
 from connectors._server.starting import close_connectors, start_connectors, version
-from connectors._settings import Settings, SettingsError, load
+from connectors._settings import Settings, SettingsError, load, nearest
 from connectors._stores import Deletion, job_of
 from connectors._stores.memory import MemoryStore
 from connectors._wire.stored_forms import MessageForms
@@ -240,7 +240,8 @@ class InProcess:
             registered = self._registry.find(category)
         except NotFound as error:
             broken = "; ".join(map(str, self._registry.failures))
-            raise NotFound(f"{error.message} ({broken})" if broken else error.message) from error
+            close = nearest(category.name, {each.category.name for each in self._registry} - {category.name})
+            raise NotFound(f"{error.message} ({broken}){close}" if broken else f"{error.message}{close}") from error
         async with self._started.setdefault(category, asyncio.Lock()):
             if category not in self._usable:
                 started = await start_connectors(Registry([registered]), self._http)

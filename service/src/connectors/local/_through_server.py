@@ -73,8 +73,11 @@ class ThroughServer:
         try:
             return self._kinds[category]
         except KeyError:
+            from connectors._settings import nearest  # noqa: PLC0415 - see the package's docstring
+
             known = ", ".join(sorted(map(str, self._kinds))) or "none"
-            raise NotFound(f"the server has no connector for {category}; there are: {known}") from None
+            close = nearest(category.name, {each.name for each in self._kinds} - {category.name})
+            raise NotFound(f"the server has no connector for {category}; there are: {known}{close}") from None
 
     async def create(
         self,
