@@ -64,8 +64,9 @@ def _run(
 
     Only errors are logged, unless a level is set.
 
-    Exit codes: 0 SUCCEEDED, 1 FAILED, 2 a mistake in the command, the file or an input, 3 the connector or the server
-    refused or could not be reached, 4 ABORTED, 75 RETRYABLE_FAILED, 124 --timeout is over, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 SUCCEEDED, 1 FAILED, 2 a mistake in the command, the file, an input or a setting, 3 another error (the
+    connector or the server refused or could not be reached; outputs that are not as declared), 4 ABORTED, 75
+    RETRYABLE_FAILED, 124 --timeout is over, 130 Ctrl-C, 143 SIGTERM.
     """
     from connectors._run.breaking_off import BrokenOff  # noqa: PLC0415 - likewise
     from connectors._run.exit_codes import code_of  # noqa: PLC0415 - see above

@@ -20,7 +20,9 @@ class ExitCode(enum.IntEnum):
     MISTAKE = 2
     """In the command, the file, an input or a setting. Nothing was run."""
     NOT_RUN = 3
-    """The connector or the server refused the call, or could not be reached."""
+    """An error that is no phase: the connector, the platform or the server refused a call or could not be reached, a
+    secret is not set, no connector has the task type, or a job succeeded with outputs that the task does not declare.
+    Whether a job was made the message says, where there may be one."""
     ABORTED = 4
     RETRYABLE_FAILED = 75
     TIMED_OUT = 124
