@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from cryptography import x509
 from flyteidl.admin import agent_pb2
 
+from connectors._server.fallback_channel import FallbackChannel
+from connectors._wire.fallback.other import Headers
 from connectors.http import HttpClient
 from connectors.testing.server import ConnectorServer
 from tests.fallback.conftest import Front, Site
@@ -357,3 +360,48 @@ async def test_a_service_that_asks_its_callers_to_connect_anew_loses_no_call() -
             await asyncio.gather(*(create(FLYTE1.create("acme"), timeout=30, metadata=key) for key in keys))
             sent += len(keys)
     assert len(theirs.created) == sent
+
+
+class _Unread:
+    """Takes an answer's first message and no other."""
+
+    def __init__(self) -> None:
+        self.began = asyncio.Event()
+
+    def initial(self, headers: Headers) -> None:
+        pass
+
+    async def message(self, data: bytes) -> None:
+        self.began.set()
+        await asyncio.Event().wait()
+
+
+class _Read:
+    def initial(self, headers: Headers) -> None:
+        pass
+
+    async def message(self, data: bytes) -> None:
+        pass
+
+
+async def test_an_answer_that_nobody_reads_keeps_no_other_one_waiting(other: OtherService) -> None:
+    """On the one connection that there is: its window is shared."""
+
+    async def requests() -> AsyncGenerator[bytes, None]:
+        yield b""
+
+    log, poll = f"{FLYTE1.tasks}/GetTaskLogs", f"{FLYTE1.tasks}/GetTask"
+    other.answers = {log: [b"a" * 1024 * 1024] * 20, poll: [b"b" * 5 * 1024 * 1024]}
+    host, _, port = other.address.rpartition(":")
+    channel, unread, until = FallbackChannel(host, int(port)), _Unread(), asyncio.get_running_loop().time() + 30
+    left_alone = asyncio.create_task(channel.call(log, [], requests(), unread, until=until))
+    try:
+        await asyncio.wait_for(unread.began.wait(), 30)
+        for _ in range(3):
+            trailers = dict(await channel.call(poll, [], requests(), _Read(), until=until))
+            assert trailers[b"grpc-status"] == b"0"
+        assert not left_alone.done()
+    finally:
+        left_alone.cancel()
+        await asyncio.gather(left_alone, return_exceptions=True)
+        channel.close()

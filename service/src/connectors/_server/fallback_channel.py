@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
+from grpclib.config import Configuration
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import Stream
 from grpclib.utils import Wrapper
@@ -30,6 +31,9 @@ _MOST_BYTES = 128 * 1024 * 1024
 """Of one message of an answer. Callers take 4 MiB by default."""
 _PREFIX_BYTES = 5
 _LONGEST_TIMEOUT_MS = 99_999_999  # grpc-timeout has eight digits
+# An answer that its caller does not read holds its own stream's window and no more: the connection's is as large as
+# HTTP/2 has it (RFC 9113, section 6.9.1), so that the answers of all others go on.
+_WINDOWS = Configuration(http2_stream_window_size=256 * 1024, http2_connection_window_size=2**31 - 1)
 
 # as grpclib words a reset by the server; whether an enum is its name or its number depends on Python's release
 _REFUSED = {f"Stream reset by remote party, error_code: {each}" for each in (7, ErrorCodes.REFUSED_STREAM)}
@@ -63,7 +67,7 @@ class FallbackChannel:
     def __init__(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> None:
         """:param tls: None: without encryption."""
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._channel = _Bytes(host, port, ssl=tls)
+        self._channel = _Bytes(host, port, ssl=tls, config=_WINDOWS)
         self._scheme = b"http" if tls is None else b"https"
 
     def close(self) -> None:
