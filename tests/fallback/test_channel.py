@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from hpack import Encoder
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from connectors import DeadlineExceeded, TaskCategory
 from connectors._server.fallback_channel import FallbackChannel
@@ -31,6 +40,10 @@ def one_event_loop() -> None:
     """The other modules' fixture: nothing here runs on grpc.aio."""
 
 
+Requests = Callable[[], AsyncGenerator[bytes, None]]
+MIB = 1024 * 1024
+
+
 class Reply:
     def __init__(self) -> None:
         self.messages: list[bytes] = []
@@ -42,10 +55,11 @@ class Reply:
         self.messages.append(data)
 
 
-async def call(address: str, *, seconds: float = 30.0) -> Headers:
-    async def requests() -> AsyncGenerator[bytes, None]:
-        yield b"request"
+async def one() -> AsyncGenerator[bytes, None]:
+    yield b"request"
 
+
+async def call(address: str, *, requests: Requests = one, seconds: float = 30.0) -> Headers:
     host, _, port = address.rpartition(":")
     channel = FallbackChannel(host, int(port))
     try:
@@ -103,3 +117,69 @@ async def test_a_service_that_is_silent_is_waited_for_until_the_deadline() -> No
     async with peer() as (_, address):
         with pytest.raises(DeadlineExceeded, match=f"^the fallback service {address} did not answer in time$"):
             await call(address, seconds=0.2)
+
+
+class Message(bytes):
+    """Counts how many of them there are."""
+
+    now = most = 0
+
+    def __init__(self, _: bytes) -> None:
+        Message.now += 1
+        Message.most = max(Message.now, Message.most)
+
+    def __del__(self) -> None:
+        Message.now -= 1
+
+
+async def sixty() -> AsyncGenerator[bytes, None]:
+    for _ in range(60):
+        yield Message(b"m" * MIB)
+
+
+class Taker:
+    """A server that takes so many bytes of a call before it refuses it."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.calls = 0
+        self.left = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def send(*frames: Frame) -> None:
+            writer.write(b"".join(each.serialize() for each in frames))
+
+        window, taken = 2**31 - 1, 0
+        await reader.readuntil(b"SM\r\n\r\n")
+        send(SettingsFrame(0, settings={SettingCodes.INITIAL_WINDOW_SIZE: window}))
+        send(WindowUpdateFrame(0, window_increment=window - 65_535))
+        try:
+            while True:
+                frame, length = Frame.parse_frame_header(memoryview(await reader.readexactly(9)))
+                await reader.readexactly(length)
+                self.calls += isinstance(frame, HeadersFrame)
+                taken += length if isinstance(frame, DataFrame) else 0
+                if taken > self._size:
+                    send(RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM))
+                    taken = 0
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@pytest.mark.parametrize(("size", "tries"), [(4 * MIB, 2), (40 * MIB, 1)], ids=["little", "more than is kept"])
+async def test_of_a_call_that_sends_without_end_little_is_kept_and_then_it_is_not_made_again(
+    size: int, tries: int
+) -> None:
+    Message.now = Message.most = 0
+    taker = Taker(size)
+    server = await asyncio.start_server(taker.serve, "127.0.0.1", 0)
+    try:
+        with pytest.raises(Unreachable):
+            await call(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", requests=sixty)
+        await asyncio.wait_for(taker.left.wait(), 30)
+    finally:
+        server.close()
+    assert taker.calls == tries
+    assert Message.most < 20

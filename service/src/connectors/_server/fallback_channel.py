@@ -19,6 +19,7 @@ from h2.exceptions import H2Error
 
 from connectors._wire.fallback import Unreachable
 from connectors._wire.fallback.other import Headers, Reply
+from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
 from connectors.client._channel import GOING_AWAY, DrainingChannel
 from connectors.errors import DeadlineExceeded
 
@@ -29,6 +30,8 @@ _DEAD_AFTER_MS = 20_000
 """A connection on which nothing is confirmed for so long is dead: calls on it fail, and the next one connects anew."""
 _MOST_BYTES = 128 * 1024 * 1024
 """Of one message of an answer. Callers take 4 MiB by default."""
+_MOST_KEPT_BYTES = 16 * 1024 * 1024
+"""Of a call's messages, until it is answered. A caller that sends without end must not fill the server."""
 _PREFIX_BYTES = 5
 _LONGEST_TIMEOUT_MS = 99_999_999  # grpc-timeout has eight digits
 # An answer that its caller does not read holds its own stream's window and no more: the connection's is as large as
@@ -93,7 +96,7 @@ class FallbackChannel:
                     raise DeadlineExceeded(f"the fallback service {self.address} did not answer in time") from None
                 except StreamTerminatedError as error:
                     begun = not (str(error) == GOING_AWAY or str(error) in _REFUSED)
-                    if begun or last:
+                    if begun or last or not messages.whole:
                         raise self._unreachable(f"the connection was lost: {error}") from error
                 messages.again()
         raise AssertionError  # the second try returns or raises
@@ -173,12 +176,15 @@ def _bytes(headers: Any) -> Headers:
 
 
 class _Requests:
-    """A call's messages, which can be sent from the beginning again."""
+    """A call's messages, which can be sent from the beginning again as long as they are few: callers send two."""
 
     def __init__(self, source: AsyncGenerator[bytes, None]) -> None:
         self._source = source
-        self._sent: list[bytes] = []
+        self._kept: list[bytes] = []
+        self._size = 0
         self._position = 0
+        self.whole = True
+        """Whether all that was sent is kept."""
 
     def again(self) -> None:
         """Begin with the first message."""
@@ -186,13 +192,24 @@ class _Requests:
 
     async def next(self) -> bytes | None:
         """The next one; None after the last."""
-        if self._position == len(self._sent):
-            try:
-                self._sent.append(await anext(self._source))
-            except StopAsyncIteration:
-                return None
-        self._position += 1
-        return self._sent[self._position - 1]
+        if self._position < len(self._kept):
+            self._position += 1
+            return self._kept[self._position - 1]
+        try:
+            message = await anext(self._source)
+        except StopAsyncIteration:
+            return None
+        self._keep(message)
+        return message
+
+    def _keep(self, message: bytes) -> None:
+        self._size += len(message) + MESSAGE_OVERHEAD_BYTES
+        if self._size > _MOST_KEPT_BYTES:
+            self.whole = False
+            self._kept.clear()
+        else:
+            self._kept.append(message)
+            self._position += 1
 
     async def aclose(self) -> None:
         """The call is over."""
