@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from connectors.context import Context
 from connectors.errors import InvalidRequest, Unimplemented
@@ -25,9 +26,6 @@ __all__ = ["AsyncConnectorBase", "ConnectorBase", "NoSettings", "ResourceMeta", 
 
 
 T = TypeVar("T")
-_JSON = TypeAdapter(dict[str, Any])
-
-
 _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 
@@ -55,7 +53,7 @@ class ResourceMeta:
         for item in fields(self):
             if getattr(self, item.name) == item.default:
                 del values[item.name]
-        return _JSON.dump_json(values)
+        return to_json(values, inf_nan_mode="null")
 
     @classmethod
     def decode(cls, data: bytes) -> Self:

@@ -28,11 +28,17 @@ def installed_entry_points() -> tuple[importlib_metadata.EntryPoint, ...]:
 class Registry:
     """The connectors by (task type, version), and what could not be loaded. It does not change."""
 
-    def __init__(self, connectors: Iterable[Registered] = (), failures: Iterable[LoadFailure] = ()) -> None:
+    def __init__(
+        self,
+        connectors: Iterable[Registered] = (),
+        failures: Iterable[LoadFailure] = (),
+        installed: Iterable[str] = (),
+    ) -> None:
         """:raises ValueError: two connectors have the same task type and version."""
         # By name, then version: a caller that keeps the last one listed of each task type keeps the newest.
         self._connectors = tuple(sorted(connectors, key=lambda item: (item.category.name, item.category.version)))
         self._failures = tuple(failures)
+        self._installed = frozenset(installed)
         self._by_category = {item.category: item for item in self._connectors}
         if len(self._by_category) != len(self._connectors):
             raise ValueError("two connectors have the same task type and version")
@@ -71,7 +77,7 @@ class Registry:
         failures += [
             LoadFailure(name, "", "on the allow-list, but not installed", "not_installed") for name in sorted(missing)
         ]
-        return cls(accepted.values(), failures)
+        return cls(accepted.values(), failures, {entry.name for entry in found})
 
     @property
     def connectors(self) -> Sequence[Registered]:
@@ -82,6 +88,11 @@ class Registry:
     def failures(self) -> Sequence[LoadFailure]:
         """What could not be loaded."""
         return self._failures
+
+    @property
+    def installed(self) -> frozenset[str]:
+        """The names of all plugins that were found, wanted or not."""
+        return self._installed
 
     def serves(self, category: TaskCategory) -> bool:
         """Whether there is a connector of a task type and version."""
@@ -100,7 +111,7 @@ class Registry:
     def without(self, failed: Mapping[TaskCategory, LoadFailure]) -> Registry:
         """This registry less some connectors: they loaded, and failed when they were started."""
         kept = [item for item in self._connectors if item.category not in failed]
-        return Registry(kept, [*self._failures, *failed.values()])
+        return Registry(kept, [*self._failures, *failed.values()], self._installed)
 
     def __iter__(self) -> Iterator[Registered]:
         return iter(self._connectors)

@@ -36,11 +36,10 @@ def refuse_bad_settings(registry: Registry) -> None:
 
 def mistakes(settings: Settings, registry: Registry) -> Sequence[str]:
     """What may be a mistake in the settings and stops nothing, a line each."""
-    plugins = {entry.name for entry in installed_entry_points()}
     declared: dict[str, set[str]] = {}
     for item in registry:
         declared.setdefault(item.plugin, set()).update(field.name for field in fields(item.connector.Settings))
-    lines = notices(settings, plugins, {item.category.name for item in registry}, declared)
+    lines = notices(settings, registry.installed, {item.category.name for item in registry}, declared)
     return [*lines, *_names_not_asked_for(settings, registry)]
 
 
@@ -61,7 +60,7 @@ def _names_not_asked_for(settings: Settings, registry: Registry) -> Iterator[str
 
 def nothing_served(settings: Settings, registry: Registry) -> str:
     """Why an empty registry is empty, in a line: what is left out by which setting, and what cannot be used."""
-    installed = {entry.name for entry in installed_entry_points()}
+    installed = registry.installed
     if not installed:
         return "no connector is served: no plugin is installed; install one, such as connectors-bigquery"
     denied = installed & set(settings.deny_plugins)
