@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from h2.errors import ErrorCodes
@@ -138,11 +139,12 @@ async def sixty() -> AsyncGenerator[bytes, None]:
 
 
 class Taker:
-    """A server that takes so many bytes of a call before it refuses it."""
+    """A server that takes so many bytes of each call before it refuses it."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, *sizes: int) -> None:
+        self._sizes = sizes
         self.calls = 0
+        self.called_again = asyncio.Event()
         self.left = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,8 +160,10 @@ class Taker:
                 frame, length = Frame.parse_frame_header(memoryview(await reader.readexactly(9)))
                 await reader.readexactly(length)
                 self.calls += isinstance(frame, HeadersFrame)
+                if self.calls == 2:
+                    self.called_again.set()
                 taken += length if isinstance(frame, DataFrame) else 0
-                if taken > self._size:
+                if self.calls and taken > self._sizes[self.calls - 1]:
                     send(RstStreamFrame(frame.stream_id, error_code=ErrorCodes.REFUSED_STREAM))
                     taken = 0
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -168,18 +172,38 @@ class Taker:
             writer.close()
 
 
+@asynccontextmanager
+async def taking(taker: Taker) -> AsyncIterator[str]:
+    server = await asyncio.start_server(taker.serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.wait_for(taker.left.wait(), 30)
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize(("size", "tries"), [(4 * MIB, 2), (40 * MIB, 1)], ids=["little", "more than is kept"])
 async def test_of_a_call_that_sends_without_end_little_is_kept_and_then_it_is_not_made_again(
     size: int, tries: int
 ) -> None:
     Message.now = Message.most = 0
-    taker = Taker(size)
-    server = await asyncio.start_server(taker.serve, "127.0.0.1", 0)
-    try:
+    taker = Taker(size, size)
+    async with taking(taker) as address:
         with pytest.raises(Unreachable):
-            await call(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", requests=sixty)
-        await asyncio.wait_for(taker.left.wait(), 30)
-    finally:
-        server.close()
+            await call(address, requests=sixty)
     assert taker.calls == tries
     assert Message.most < 20
+
+
+async def test_a_call_that_is_made_again_goes_on_with_what_its_caller_sends_later() -> None:
+    taker = Taker(0, 20)
+
+    async def requests() -> AsyncGenerator[bytes, None]:
+        yield b"a message"
+        await taker.called_again.wait()
+        yield b"a message"
+
+    async with taking(taker) as address:
+        with pytest.raises(Unreachable):  # at the second refusal: both messages were taken by then
+            await call(address, requests=requests)
+    assert taker.calls == 2

@@ -183,6 +183,7 @@ class _Requests:
         self._kept: list[bytes] = []
         self._size = 0
         self._position = 0
+        self._coming: asyncio.Task[bytes | None] | None = None
         self.whole = True
         """Whether all that was sent is kept."""
 
@@ -195,12 +196,16 @@ class _Requests:
         if self._position < len(self._kept):
             self._position += 1
             return self._kept[self._position - 1]
-        try:
-            message = await anext(self._source)
-        except StopAsyncIteration:
-            return None
-        self._keep(message)
+        if self._coming is None:
+            self._coming = asyncio.create_task(self._receive())
+        message = await asyncio.shield(self._coming)  # a try that is over leaves it to the next one
+        self._coming = None
+        if message is not None:
+            self._keep(message)
         return message
+
+    async def _receive(self) -> bytes | None:
+        return await anext(self._source, None)
 
     def _keep(self, message: bytes) -> None:
         self._size += len(message) + MESSAGE_OVERHEAD_BYTES
@@ -213,6 +218,9 @@ class _Requests:
 
     async def aclose(self) -> None:
         """The call is over."""
+        if self._coming is not None:
+            self._coming.cancel()
+            await asyncio.gather(self._coming, return_exceptions=True)
         await self._source.aclose()
 
 
