@@ -293,10 +293,16 @@ def test_what_is_paused_is_a_file_of_lines_that_the_server_reads() -> None:
     assert variables["CONNECTORS_PAUSED_FILE"] == f"{mount}/paused"
 
 
-def test_the_service_monitor_finds_the_metrics_service_and_calls_its_job_connectors() -> None:
+def test_the_service_monitor_finds_the_metrics_service() -> None:
     objects = rendered("--set", "serviceMonitor.enabled=true")
     monitor = named(objects, "ServiceMonitor")["spec"]
     labels = named(objects, "Service", "connectors-metrics")["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
     assert not monitor["selector"]["matchLabels"].items() <= named(objects, "Service")["metadata"]["labels"].items()
-    assert labels[monitor["jobLabel"]] == "connectors"
+
+
+@pytest.mark.parametrize("name", ["connectors", "flyte-agents"])
+def test_the_job_is_the_one_that_the_alerts_ask_for_whatever_the_release_is_called(name: str) -> None:
+    objects = rendered("--set", f"serviceMonitor.enabled=true,nameOverride={name},fullnameOverride={name}")
+    [endpoint] = named(objects, "ServiceMonitor", name)["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "connectors"}]
