@@ -149,3 +149,9 @@ def test_no_secret_and_no_long_meta_is_in_a_line(stream: io.StringIO) -> None:
     assert "0123456789" not in stream.getvalue()
     assert secret["job"].startswith('{"name":"')
     assert len(long["job"]) == 1_000
+
+
+def test_no_half_of_a_secret_is_left_where_a_meta_is_cut(stream: io.StringIO) -> None:
+    remember("fake-token-0123456789")
+    audit_call(CallEvent("delete", "acme", "flyte1", "OK", 0.1, meta=b"x" * 990 + b"fake-token-0123456789"))
+    assert "fake" not in stream.getvalue()

@@ -12,6 +12,7 @@ from typing import Any
 
 from connectors._engine.events import CallEvent, Fact, KeyOutcome
 from connectors.models import TaskExecutionId
+from connectors.secrets import redact
 
 __all__ = ["audit_call", "audit_fact"]
 
@@ -82,7 +83,8 @@ def _write(fields: dict[str, Any]) -> None:
 
 
 def _job(meta: bytes) -> str:
-    return meta[: 4 * _LONGEST_JOB].decode("utf-8", "replace")[:_LONGEST_JOB]
+    # before a cut leaves half a secret, which nothing would find
+    return redact(meta[: 4 * _LONGEST_JOB].decode("utf-8", "replace"))[:_LONGEST_JOB]
 
 
 def _whose(execution: TaskExecutionId | None) -> dict[str, str]:
