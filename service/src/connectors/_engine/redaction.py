@@ -16,8 +16,10 @@ _LONGEST_TEXT = 8_192  # characters
 
 def presentable(text: object) -> str:
     """A message for people: secrets taken out, what UTF-8 cannot express replaced, and cut after 8,192 characters."""
+    if text == "":
+        return ""  # what most polls say
     plain = (text if isinstance(text, str) else repr(text))[: 2 * _LONGEST_TEXT]
-    plain = redact(plain.encode("utf-8", "replace").decode())
+    plain = redact(plain if plain.isascii() else plain.encode("utf-8", "replace").decode())
     return plain if len(plain) <= _LONGEST_TEXT else f"{plain[:_LONGEST_TEXT]} …"
 
 
@@ -25,6 +27,8 @@ def redacted(resource: Resource) -> Resource:
     """The resource with every secret that was handed out taken out of its message, links and ``custom_info``. Outputs
     are the task's data, and stay.
     """
+    if resource.message == "" and not resource.log_links and resource.custom_info is None:
+        return resource  # it says nothing
     links = tuple(replace(each, uri=redact(each.uri), name=redact(each.name)) for each in resource.log_links)
     return replace(
         resource, message=presentable(resource.message), log_links=links, custom_info=_cleaned(resource.custom_info)

@@ -27,12 +27,14 @@ def _write(values: dict[str, Any], plan: Plan) -> bytearray:
     for field in plan.fields:
         kind, name = field.kind, field.name
         value = values[name]
-        if value is None or not (value or field.present or kind == Kind.MESSAGE):
+        if value is None:
             continue
-        if kind == Kind.TEXT:
-            _lengthy(out, field.key, value.encode())
-        elif kind == Kind.MESSAGE:
+        if kind == Kind.MESSAGE:  # before it is asked whether it is empty, which goes through all of its fields
             _lengthy(out, field.key, _write(value.__dict__, field.detail.plan))
+        elif not (value or field.present):
+            continue
+        elif kind == Kind.TEXT:
+            _lengthy(out, field.key, value.encode())
         elif kind == Kind.VARINT:
             out += field.key
             out += _varint(value, field)

@@ -56,6 +56,8 @@ def holds_many(values: Mapping[str, Any] | None) -> bool:
     """Whether there are so many values, lists and maps counted with all that is in them, that to write them would hold
     the event loop.
     """
+    if values is None:
+        return False
     if isinstance(values, WrittenOutputs):
         return values.many
     left = _MANY

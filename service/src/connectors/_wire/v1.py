@@ -64,7 +64,8 @@ class _Flyte1(Dialect):
         return admin.GetTaskLogsResponseBody(results=[each.message for each in lines], structured_lines=lines)
 
     def category(self, request: Any) -> TaskCategory:
-        if request.task_type and not (request.task_category and request.task_category.name):
+        asked = request.task_category
+        if request.task_type and (asked is None or not asked.name):
             return TaskCategory(request.task_type)  # what callers sent before there were versions
         return super().category(request)
 
