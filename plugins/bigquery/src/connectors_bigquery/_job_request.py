@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -79,6 +80,7 @@ def user_agent(domain: str) -> str:
     return f"Flytekit/{_version()} (GPN:Union;{re.sub(r'[^A-Za-z0-9_.-]', '', domain)[:100]})"
 
 
+@cache  # it is read from a file: 1 ms, for every poll
 def _version() -> str:
     try:
         return version("connectors-bigquery")

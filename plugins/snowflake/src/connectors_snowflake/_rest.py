@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -186,6 +187,7 @@ def checked_handle(handle: str) -> str:
     return handle
 
 
+@cache  # the version is read from a file
 def _user_agent() -> str:
     # Snowflake refuses a request without one.
     try:
