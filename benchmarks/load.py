@@ -1,0 +1,350 @@
+"""The load generator: a process of its own that keeps N calls outstanding, or sends them at a pace.
+
+Every call has a body of its own: a number stands in it, and no two calls that are outstanding have the same. The status
+of every answer is looked at: what is not OK is counted by what it says, and never as a result. What the server's
+processes and the generator's own used of the processor is measured from the first to the last counted answer.
+
+    with Generator(core=1) as generator:
+        result = generator.run(Plan(address, path, body, outstanding=256, servers=(pid,))).require()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from math import ceil
+from types import TracebackType
+from typing import Any, Self
+
+import uvloop
+
+from benchmarks.http2 import OK, Connection, header_blocks
+
+__all__ = ["NUMBER", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds"]
+
+NUMBER = b"0123456789"
+"""What stands in a message where the call's number is to be: ten digits, so that all bodies have the same length."""
+_CONNECT_WITHIN = 20.0  # seconds
+_ERRORS = 1_000  # after so many no more calls are sent: there will be no result
+
+
+class LoadError(Exception):
+    """A run has no result: calls failed, or the server could not be reached."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """A message with the call's number in it, wherever :data:`NUMBER` stood."""
+
+    parts: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, message: bytes) -> Self:
+        """:param message: a whole one, with NUMBER in it at least once."""
+        parts = tuple(message.split(NUMBER))
+        if len(parts) < 2:
+            raise ValueError("the message has no place for the number")
+        return cls(parts)
+
+    def numbered(self, number: int) -> bytes:
+        """The message of one call."""
+        return (b"%010d" % number).join(self.parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be sent, and for how long."""
+
+    address: str
+    """``host:port``, or several with commas between them: the connections are spread over them."""
+    path: str
+    """Of the method, as in ``/flyteidl.service.AsyncAgentService/GetTask``."""
+    body: Body
+    servers: tuple[int, ...] = ()
+    """Processes whose use of the processor is measured."""
+    connections: int = 4
+    outstanding: int = 256
+    """Calls at once, over all connections: as many are sent at first, and another for each answer. With a rate: the
+    most at once, 0 for no bound."""
+    seconds: float = 2.0
+    """For which answers are counted."""
+    warm_up: float = 0.3
+    """Seconds before, in which they are not."""
+    calls: int = 0
+    """Send so many and no more, count every one, and take no heed of ``seconds`` and ``warm_up``."""
+    rate: float = 0.0
+    """Calls a second, whether or not those before were answered; 0 is a closed loop. A time is then counted from the
+    instant at which its call was to be sent, or, where ``outstanding`` bounds them, from when it was."""
+    burst: int = 1
+    """Calls at once, as seldom as the rate allows."""
+    first: int = 0
+    """The number of the first call."""
+    among: int = 0
+    """Numbers begin again after so many; 0 is never. It has to be more than are outstanding."""
+    patience: float = 30.0
+    """Seconds after the end that outstanding calls are waited for."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a plan."""
+
+    calls: int
+    """Answered well, of those that are counted."""
+    elapsed: float
+    """Seconds."""
+    median: float
+    """Seconds, of the calls that are counted; so are the next two."""
+    p99: float
+    longest: float
+    server_cpu: float
+    """Seconds of the processor that the servers used, user's and system's, of all their threads."""
+    generator_cpu: float
+    """The same of the generator. Near ``elapsed`` it would be the bottleneck."""
+    next: int
+    """A number that no call had."""
+    errors: dict[str, int] = field(default_factory=dict)
+    """How many calls failed with which status, counted or not."""
+
+    @property
+    def rate(self) -> float:
+        """Calls a second."""
+        return self.calls / self.elapsed
+
+    @property
+    def cpu_per_call(self) -> float:
+        """Seconds of the servers' processor."""
+        return self.server_cpu / self.calls
+
+    @property
+    def generator_ceiling(self) -> float:
+        """Calls a second that the generator could have made at this cost of its own, on a whole core."""
+        return self.calls / self.generator_cpu
+
+    def require(self) -> Self:
+        """Itself. :raises LoadError: a call failed, or none was answered."""
+        if self.errors or not self.calls:
+            worst = sorted(self.errors.items(), key=lambda each: -each[1])[:3]
+            raise LoadError(f"{self.calls} calls were answered; failed: {worst}")
+        return self
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """What processes used of the processor so far, in nanosecond steps, where ``/proc/PID/stat`` has steps of 10 ms.
+
+    The clock of another process: https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html.
+    """
+    return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids) / 1e9
+
+
+class Generator:
+    """The generator's process. Its methods block."""
+
+    def __init__(self, *, core: int | None = None) -> None:
+        """:param core: the one that it is kept on; None leaves it free."""
+        arguments = [] if core is None else [str(core)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.load", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018 - pipes
+        self._process.stdin.close()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def run(self, plan: Plan) -> Result:
+        """Carry a plan out. :raises LoadError: the server could not be reached."""
+        self.begin(plan)
+        return self.finish()
+
+    def begin(self, plan: Plan) -> None:
+        """Begin to, and leave :meth:`finish` for later."""
+        assert self._process.stdin is not None  # noqa: S101 - a pipe
+        body = [base64.b64encode(part).decode() for part in plan.body.parts]
+        self._process.stdin.write(json.dumps(asdict(replace(plan, body=Body(()))) | {"body": body}) + "\n")
+        self._process.stdin.flush()
+
+    def finish(self) -> Result:
+        """What came of it. :raises LoadError: the server could not be reached."""
+        assert self._process.stdout is not None  # noqa: S101 - a pipe
+        line = self._process.stdout.readline()
+        if not line:
+            raise LoadError(f"the generator ended with {self._process.wait()}")
+        answer = json.loads(line)
+        if "failed" in answer:
+            raise LoadError(answer["failed"])
+        return Result(**answer)
+
+
+# ---------------------------------------------------------------------------------------------------- in its process
+
+
+class _Run:
+    """One plan, carried out."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._loop = asyncio.get_running_loop()
+        self._connections: list[Connection] = []
+        self._number, self._sent = plan.first, 0
+        self._times = array("d")
+        self._errors: Counter[str] = Counter()
+        self._ending = False
+        self._idle = asyncio.Event()
+        self._due: list[float] = []  # instants of an open loop's calls that wait for one before
+        self._turn = 0
+
+    async def result(self) -> Result:
+        plan = self._plan
+        addresses = plan.address.split(",")
+        for n in range(plan.connections):
+            address = addresses[n % len(addresses)]
+            host, _, port = address.rpartition(":")
+            blocks = header_blocks(plan.path, address)
+            _, made = await self._loop.create_connection(
+                lambda blocks=blocks: Connection(blocks, self._answered),  # type: ignore[misc]  # mypy cannot infer it
+                host,
+                int(port),
+            )
+            self._connections.append(made)
+        async with asyncio.timeout(_CONNECT_WITHIN):
+            await asyncio.gather(*(each.ready for each in self._connections))
+        try:
+            return await self._measured()
+        finally:
+            for each in self._connections:
+                each.close()
+
+    async def _measured(self) -> Result:
+        plan = self._plan
+        pacing = asyncio.create_task(self._pace()) if plan.rate else None
+        begun = self._mark()
+        if not pacing:
+            for n in range(min(plan.outstanding, plan.calls or plan.outstanding)):
+                self._send(self._connections[n % plan.connections], time.perf_counter())
+        if plan.calls:
+            await asyncio.wait_for(self._idle.wait(), plan.patience)
+        else:
+            await asyncio.sleep(plan.warm_up)
+            self._times = array("d")
+            begun = self._mark()
+            await asyncio.sleep(plan.seconds)
+        ended = self._mark()
+        self._ending = True
+        if pacing:
+            pacing.cancel()
+        if unanswered := self._outstanding():
+            try:
+                await asyncio.wait_for(self._idle.wait(), plan.patience)
+            except TimeoutError:
+                unanswered = self._outstanding()
+                self._errors[f"not answered within {plan.patience:g} s after the end"] += unanswered
+        return self._summed(begun, ended)
+
+    def _outstanding(self) -> int:
+        return sum(each.outstanding for each in self._connections)
+
+    def _mark(self) -> tuple[float, float, float]:
+        """The instant, and what servers and generator have used of the processor."""
+        return time.perf_counter(), cpu_seconds(self._plan.servers), time.process_time()
+
+    def _send(self, connection: Connection, at: float) -> None:
+        plan = self._plan
+        connection.call(plan.body.numbered(self._number % plan.among if plan.among else self._number), at)
+        self._number += 1
+        self._sent += 1
+
+    def _answered(self, connection: Connection, at: float, status: str) -> None:
+        now = time.perf_counter()
+        if status != OK:
+            self._errors[status] += 1
+        elif not self._ending:
+            self._times.append(now - at)
+        plan = self._plan
+        over = self._ending or connection.lost or sum(self._errors.values()) > _ERRORS
+        if over or (plan.calls and self._sent >= plan.calls):
+            if not self._outstanding():
+                self._idle.set()
+        elif not plan.rate:
+            self._send(connection, now)
+        elif self._due:
+            self._due.pop()
+            self._send(connection, now)
+
+    async def _pace(self) -> None:
+        plan, began, bursts = self._plan, time.perf_counter(), 0
+        while not plan.calls or self._sent + len(self._due) < plan.calls:
+            at = began + bursts * plan.burst / plan.rate
+            await asyncio.sleep(at - time.perf_counter())
+            for _ in range(plan.burst):
+                if plan.outstanding and self._outstanding() >= plan.outstanding:
+                    self._due.append(at)
+                    continue
+                self._turn += 1
+                sent_at = time.perf_counter() if plan.outstanding else at
+                self._send(self._connections[self._turn % plan.connections], sent_at)
+            bursts += 1
+
+    def _summed(self, begun: tuple[float, float, float], ended: tuple[float, float, float]) -> Result:
+        times = sorted(self._times) or [0.0]
+        elapsed, server, own = (end - begin for begin, end in zip(begun, ended, strict=True))
+        return Result(
+            calls=len(self._times),
+            elapsed=elapsed,
+            median=times[len(times) // 2],
+            p99=times[ceil(len(times) * 0.99) - 1],
+            longest=times[-1],
+            server_cpu=server,
+            generator_cpu=own,
+            next=self._number,
+            errors=dict(self._errors),
+        )
+
+
+async def _carried_out(plan: Plan) -> dict[str, Any]:
+    try:
+        return asdict(await _Run(plan).result())
+    except (OSError, TimeoutError) as failure:
+        return {"failed": f"{type(failure).__name__}: {failure}"}
+
+
+def main() -> None:
+    """Plans come in as lines of JSON, results go out as such; it ends with its input."""
+    if len(sys.argv) > 1:
+        os.sched_setaffinity(0, {int(sys.argv[1])})
+    for line in sys.stdin:
+        given = json.loads(line)
+        body = Body(tuple(base64.b64decode(part) for part in given["body"]))
+        plan = Plan(**given | {"body": body, "servers": tuple(given["servers"])})
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            print(json.dumps(runner.run(_carried_out(plan))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The servers that are measured, each a process of its own, kept on a core where one is given."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load import cpu_seconds
+from benchmarks.nothing import CREATE, CREATED, GET, GOT, install
+
+__all__ = ["Serving", "connectors", "cores", "floor"]
+
+_READY_WITHIN = 60.0  # seconds, on a machine that may be busy
+_END_WITHIN = 10.0  # seconds between asking and killing
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that takes calls."""
+
+    address: str
+    pid: int
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the processor that it used so far."""
+        return cpu_seconds([self.pid])
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory: https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def cores() -> tuple[int, int]:
+    """The server's, and the generator's; the same one where there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    return usable[0], usable[-1]
+
+
+@contextmanager
+def floor(
+    kind: str = "grpclib",
+    *,
+    core: int | None = None,
+    pause: float = 0.0,
+    answers: Mapping[str, bytes] | None = None,
+) -> Iterator[Serving]:
+    """``python -m benchmarks.floor``.
+
+    :param kind: ``grpclib`` or ``canned``. :param answers: by path; by default the do-nothing connector's.
+    """
+    given = answers or ({GET: GOT, CREATE: CREATED} if kind == "grpclib" else {GET: GOT})
+    command = [sys.executable, "-m", "benchmarks.floor", kind, f"--pause={pause:g}"]
+    command += [f"--answer={path}={answer.hex()}" for path, answer in given.items()]
+    command += [] if core is None else [f"--core={core}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None  # noqa: S101 - it is a pipe
+        address = process.stdout.readline().strip()
+        if not address:
+            raise RuntimeError(f"the {kind} server ended with {process.wait()}")
+        yield Serving(address, process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def connectors(
+    *arguments: str,
+    core: int | None = None,
+    store: str = "memory://",
+    plugins: Sequence[str] = ("nothing", "slow"),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Serving]:
+    """``connectors serve`` as anybody starts it, with the plugins that do nothing beside the installed ones.
+
+    :param arguments: further flags. :param plugins: the ones to load.
+    """
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("CONNECTORS_", "PYTHONDONTWRITE"))
+    }
+    with tempfile.TemporaryDirectory(prefix="connectors-bench-") as temporary:
+        folder = Path(temporary)
+        install(folder)
+        command = [
+            *(str(Path(sys.executable).with_name("connectors")), "serve", "--port=0", "--metrics-port=0"),
+            *(f"--store={store}", f"--allow-plugins={','.join(plugins)}", *arguments),
+        ]
+        log = folder / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command if core is None else [sys.executable, "-c", _PINNED, str(core), *command],
+                cwd=folder,
+                env=kept | {"PYTHONPATH": str(folder), "XDG_STATE_HOME": str(folder)} | dict(variables or {}),
+                stdin=subprocess.DEVNULL,
+                stderr=output,
+            )
+        try:
+            yield Serving(_address(process, log), process.pid)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_END_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+_PINNED = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + _READY_WITHIN
+    while process.poll() is None and time.monotonic() < end:
+        for line in log.read_text("utf-8").splitlines():
+            if "event=ready" in line:
+                return next(word for word in line.split() if word.startswith("address=")).partition("=")[2]
+        time.sleep(0.02)
+    raise RuntimeError(f"the server did not start: {log.read_text('utf-8')[-500:]}")
