@@ -25,13 +25,32 @@ META = Job("j1").encode()
 LIMIT = 600.0
 
 
-def test_what_is_remembered_is_bounded_in_bytes() -> None:
+def test_the_large_results_that_are_remembered_are_bounded_in_bytes() -> None:
     shield = Shield()
     for number in range(3):
         done = Resource(Phase.SUCCEEDED, str(number))
-        shield.answer(ACME, str(number).encode(), done, size=30 * 1024 * 1024)
+        shield.answer(ACME, str(number).encode(), done, size=7 * 1024 * 1024)
     phases = [shield.hide(ACME, str(number).encode(), Unavailable(), now=0).phase for number in (2, 1, 0)]
     assert phases == [Phase.SUCCEEDED, Phase.SUCCEEDED, Phase.RUNNING]
+
+
+def test_large_results_crowd_out_nothing_that_is_known_of_other_jobs() -> None:
+    shield = Shield()
+    shield.hide(ACME, b"faulty", Unavailable(), now=0)
+    shield.answer(ACME, b"failed", Resource(Phase.FAILED), size=10)
+    for number in range(30):
+        shield.answer(ACME, b"%d" % number, Resource(Phase.SUCCEEDED), size=1024 * 1024)
+    assert shield.fault_age(ACME, b"faulty", now=9) == 9
+    assert shield.terminal(ACME, b"failed") == Resource(Phase.FAILED)
+
+
+def test_a_large_result_that_is_told_again_counts_once() -> None:
+    shield, done = Shield(), Resource(Phase.SUCCEEDED)
+    shield.answer(ACME, b"other", done, size=1024 * 1024)
+    for _ in range(30):
+        shield.forget(ACME, META)
+        shield.answer(ACME, META, done, size=1024 * 1024)
+    assert shield.terminal(ACME, b"other") == done
 
 
 def test_what_is_remembered_is_bounded_in_number() -> None:

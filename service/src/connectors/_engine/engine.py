@@ -339,6 +339,7 @@ class Engine:
             call.meta = job.encode()  # what the caller sent beside it may be anything
             until = self._answer_by(request.caller)
             await self._deletions.delete(registered, request, job, call=call, until=until)
+            self._polls.forget(request)
 
     async def get_logs(self, request: JobRequest, *, lines: int, token: str) -> LogPage:
         """A page of the job's log.

@@ -71,7 +71,8 @@ class Polls:
         self._recorder = recorder
         self._options = options
         self._shared = SharedPolls(calls, forms)
-        self._keys: OrderedDict[str, tuple[str, float]] = OrderedDict()  # by job: its key, when its poll was noted
+        self._keys: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        """Of the jobs that are not over: the key, and when a poll was noted last."""
         self._giving_up: dict[str, anyio.Event] = {}
 
     async def poll(
@@ -102,6 +103,10 @@ class Polls:
         if resource.phase.is_terminal:
             self._when_answered(request, key, name, resource.phase, call.usage)
         return resource
+
+    def forget(self, request: JobRequest) -> None:
+        """The job was deleted: no more polls of it are expected."""
+        self._keys.pop(job_of(request.category.name, request.category.version, request.meta), None)
 
     async def aclose(self) -> None:
         """End the polls that are under way."""
@@ -227,8 +232,10 @@ class Polls:
             key = record.key
             if not record.asked_at and not self._marks.is_pending(key):
                 noted_at = -math.inf
-        is_over = record is not None and (record.terminal or record.deletion is not Deletion.NONE)
-        if key and not is_over and now() - noted_at >= _NOTE_EVERY:
+        if record is not None and (record.terminal or record.deletion is not Deletion.NONE):
+            self._keys.pop(name, None)  # nothing is noted of it any more
+            return key
+        if key and now() - noted_at >= _NOTE_EVERY:
             self._marks.note(key, polled=True)
             noted_at = now()
         if key:
@@ -247,6 +254,7 @@ class Polls:
         def answered(delivered: bool) -> None:
             if not delivered:
                 return
+            self._keys.pop(name, None)
             self._recorder.used(request.category.name, usage)
             if key:
                 self._marks.note(key, terminal=phase.name)

@@ -8,6 +8,7 @@ phase.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,19 +20,21 @@ from connectors.models import Phase, Resource, TaskCategory
 __all__ = ["Shield", "StandingFaults"]
 
 _REMEMBERED = 16_384
-_REMEMBERED_BYTES = 64 * 1024 * 1024
+_LARGE, _LARGE_BYTES = 1_024, 16 * 1024 * 1024
+"""Bytes, as results are written for callers; as Python's values they take up to twelve times as much. The second bounds
+those that have the first or more, all together; the number of jobs bounds the others."""
 _STANDS_FOR = 600.0
 """Seconds. A job that is not polled any more has no fault that stands: nobody can say that it would meet one."""
 
-_Job = tuple[TaskCategory, bytes]  # the meta's hash: a caller may send long ones
+_Job = bytes  # a hash of task type, version and meta: a caller may send long ones
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
+    task_type: str
     phase: Phase = Phase.RUNNING
     terminal: Resource | None = None
     is_final: bool = False
-    size: int = 0
     fault_since: float | None = None
     platform_fault_since: float | None = None
     faults: int = 0
@@ -46,13 +49,15 @@ class StandingFaults(NamedTuple):
 
 
 class Shield:
-    """What is known of the jobs that were polled last; beyond 16,384 jobs or 64 MiB of results, the longest unasked is
-    forgotten first.
+    """What is known of the jobs that were polled last. Beyond 16,384 jobs the longest unasked is forgotten first;
+    beyond 16 MiB of results of 1 KiB or more, the job that was the first of those to end.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[_Job, _Known] = OrderedDict()
-        self._size = 0
+        self._large: OrderedDict[_Job, int] = OrderedDict()
+        """The sizes of large results."""
+        self._large_bytes = 0
         self._faulty: dict[_Job, float] = {}
         """The jobs of whom a poll met a fault, and when the last such came; some of them have been answered since."""
 
@@ -67,7 +72,7 @@ class Shield:
             return known.terminal
         known.phase = resource.phase
         if resource.phase.is_terminal:
-            self._end(known, resource, size)
+            self._end(_job(category, meta), known, resource, size)
         return resource
 
     def hide(self, category: TaskCategory, meta: bytes, error: ConnectorError, *, now: float) -> Resource:
@@ -110,8 +115,8 @@ class Shield:
             if known is None or known.fault_since is None or known.terminal is not None or now - met_at > _STANDS_FOR:
                 del self._faulty[job]
                 continue
-            before = found.get(job[0].name, StandingFaults(0, 0.0))
-            found[job[0].name] = StandingFaults(before.jobs + 1, max(before.age, now - known.fault_since))
+            before = found.get(known.task_type, StandingFaults(0, 0.0))
+            found[known.task_type] = StandingFaults(before.jobs + 1, max(before.age, now - known.fault_since))
         return found
 
     def end(self, category: TaskCategory, meta: bytes, resource: Resource) -> Resource:
@@ -121,7 +126,7 @@ class Shield:
         known = self._of(category, meta)
         if known.terminal is None:
             known.phase = resource.phase
-            self._end(known, resource, 0)
+            self._end(_job(category, meta), known, resource, 0)
         known.is_final = True
         return known.terminal or resource
 
@@ -132,32 +137,33 @@ class Shield:
 
     def forget(self, category: TaskCategory, meta: bytes) -> None:
         """Nothing is known of this job any more."""
-        known = self._known.pop(_job(category, meta), None)
-        if known is not None:
-            self._faulty.pop(_job(category, meta), None)
-            self._size -= known.size
+        self._forget(_job(category, meta))
 
-    def _end(self, known: _Known, resource: Resource, size: int) -> None:
-        self._size += size - known.size
-        known.terminal, known.size = resource, size
-        self._forget_what_is_too_much()
+    def _end(self, job: _Job, known: _Known, resource: Resource, size: int) -> None:
+        known.terminal = resource
+        self._large_bytes -= self._large.pop(job, 0)
+        if size >= _LARGE:
+            self._large[job] = size
+            self._large_bytes += size
+            while self._large_bytes > _LARGE_BYTES and len(self._large) > 1:
+                self._forget(next(iter(self._large)))
 
     def _of(self, category: TaskCategory, meta: bytes) -> _Known:
         job = _job(category, meta)
         known = self._known.get(job)
         if known is None:
-            known = self._known[job] = _Known()
-            self._forget_what_is_too_much()
+            known = self._known[job] = _Known(sys.intern(category.name))  # each request brings a string of its own
+            if len(self._known) > _REMEMBERED:
+                self._forget(next(iter(self._known)))
         else:
             self._known.move_to_end(job)
         return known
 
-    def _forget_what_is_too_much(self) -> None:
-        while len(self._known) > _REMEMBERED or (self._size > _REMEMBERED_BYTES and len(self._known) > 1):
-            job, known = self._known.popitem(last=False)
-            self._size -= known.size
-            self._faulty.pop(job, None)
+    def _forget(self, job: _Job) -> None:
+        self._known.pop(job, None)
+        self._faulty.pop(job, None)
+        self._large_bytes -= self._large.pop(job, 0)
 
 
 def _job(category: TaskCategory, meta: bytes) -> _Job:
-    return category, hashlib.sha256(meta).digest()
+    return hashlib.sha256(b"%s\0%d\0%s" % (category.name.encode(), category.version, meta)).digest()
