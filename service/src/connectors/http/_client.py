@@ -18,8 +18,11 @@ from connectors.http._watching import watched_request
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
 
 __all__ = ["HttpClient", "HttpResponse"]
+
+_PLACES = 1_024  # that a client remembers: an HTTP connector's are its callers' choice
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class HttpClient:
     ) -> None:
         """:param connections: open at once, over all hosts. :param max_body_bytes: a longer answer is an error.
 
-        :param egress: the proxy and the certificate authorities; by default what the usual variables say.
+        :param egress: the proxy and the certificate authorities; by default what the usual variables say when a place
+            is first asked for something.
         :param admits: is asked about each IP address, in text form, before it is connected to, whether a URL holds it
             or a name led to it. Where it admits none, the request fails and nothing was sent. Of a request that goes
             through a proxy it is asked about an address in the URL alone: names are the proxy's to resolve.
@@ -76,6 +80,8 @@ class HttpClient:
         self._admits = admits
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
         """By whether the names in its URLs are the proxy's to resolve."""
+        self._proxies: dict[tuple[str, str | None, int | None], str | None] = {}
+        """By scheme, host and port."""
 
     @property
     def egress(self) -> Egress:
@@ -115,7 +121,7 @@ class HttpClient:
             from connectors.http._admission import check_literal  # noqa: PLC0415 - it needs aiohttp
 
             check_literal(target.raw_host or "", self._admits)
-        proxy = self._egress.proxy_for(str(target))
+        proxy = self._proxy_for(target)
         session = self._session(proxied=proxy is not None)
         with watched_request(method, target.scheme, target.host or "", target.port) as watch:
             try:
@@ -145,6 +151,18 @@ class HttpClient:
                 raise Unavailable(f"the proxy does not lead to {_host(url)}: it answered HTTP {error.status}") from None
             except (aiohttp.ClientError, OSError) as error:
                 raise Unavailable(_what_befell(_host(url), error)) from error
+
+    def _proxy_for(self, target: URL) -> str | None:
+        """What the egress says, asked once for each place: it reads the whole environment, which takes 200 µs."""
+        place = (target.scheme, target.raw_host, target.explicit_port)
+        try:
+            return self._proxies[place]
+        except KeyError:
+            proxy = self._egress.proxy_for(str(target))
+        if len(self._proxies) >= _PLACES:
+            self._proxies.clear()
+        self._proxies[place] = proxy
+        return proxy
 
     def _session(self, *, proxied: bool) -> aiohttp.ClientSession:
         proxied = proxied and self._admits is not None  # else one pool serves both
