@@ -41,7 +41,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return _write_frame(size >> 8, size & 0xFF, kind, flags, stream) + payload
 
 
-def header_blocks(path: str, authority: str) -> Sequence[bytes]:
+def header_blocks(path: str, authority: str, timeout: float = 10.0) -> Sequence[bytes]:
     """What Go's client would write for 256 calls, one after the other, over and over.
 
     Everything is indexed, and ``grpc-timeout``, which is another in each call, pushes the rest out of the table now and
@@ -58,7 +58,7 @@ def header_blocks(path: str, authority: str) -> Sequence[bytes]:
                 ("content-type", "application/grpc"),
                 ("user-agent", "grpc-go/1.62.1"),
                 ("te", "trailers"),
-                ("grpc-timeout", f"9999{number:03d}u"),
+                ("grpc-timeout", f"{round(timeout * 1e6) - _LAP + number}u"),
             ]
         )
         for number in range(_LAP)
