@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,10 +30,12 @@ import uvloop
 
 from benchmarks.http2 import OK, Connection, header_blocks
 
-__all__ = ["NUMBER", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds"]
+__all__ = ["NUMBER", "ROOT", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds"]
 
 NUMBER = b"0123456789"
 """What stands in a message where the call's number is to be: ten digits, so that all bodies have the same length."""
+ROOT = Path(__file__).parents[1]
+"""Of the checkout, where ``benchmarks`` can be imported."""
 _CONNECT_WITHIN = 20.0  # seconds
 _ERRORS = 1_000  # after so many no more calls are sent: there will be no result
 
@@ -86,6 +89,8 @@ class Plan:
     instant at which its call was to be sent, or, where ``outstanding`` bounds them, from when it was."""
     burst: int = 1
     """Calls at once, as seldom as the rate allows."""
+    timeout: float = 10.0
+    """Seconds, below 100: what a call gives its server. The generator itself waits on."""
     first: int = 0
     """The number of the first call."""
     among: int = 0
@@ -157,6 +162,7 @@ class Generator:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            cwd=ROOT,
         )
 
     def __enter__(self) -> Self:
@@ -226,7 +232,7 @@ class _Run:
         for n in range(plan.connections):
             address = addresses[n % len(addresses)]
             host, _, port = address.rpartition(":")
-            blocks = header_blocks(plan.path, address)
+            blocks = header_blocks(plan.path, address, plan.timeout)
             _, made = await self._loop.create_connection(
                 lambda blocks=blocks: Connection(blocks, self._answered),  # type: ignore[misc]  # mypy cannot infer it
                 host,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import cpu_seconds
+from benchmarks.load import ROOT, cpu_seconds
 from benchmarks.nothing import CREATE, CREATED, GET, GOT, install
 
 __all__ = ["Serving", "connectors", "cores", "floor"]
@@ -63,7 +63,7 @@ def floor(
     command = [sys.executable, "-m", "benchmarks.floor", kind, f"--pause={pause:g}"]
     command += [f"--answer={path}={answer.hex()}" for path, answer in given.items()]
     command += [] if core is None else [f"--core={core}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         address = process.stdout.readline().strip()
@@ -97,12 +97,13 @@ def connectors(
             *(str(Path(sys.executable).with_name("connectors")), "serve", "--port=0", "--metrics-port=0"),
             *(f"--store={store}", f"--allow-plugins={','.join(plugins)}", *arguments),
         ]
+        path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
         log = folder / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command if core is None else [sys.executable, "-c", _PINNED, str(core), *command],
                 cwd=folder,
-                env=kept | {"PYTHONPATH": str(folder), "XDG_STATE_HOME": str(folder)} | dict(variables or {}),
+                env=kept | {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder)} | dict(variables or {}),
                 stdin=subprocess.DEVNULL,
                 stderr=output,
             )
