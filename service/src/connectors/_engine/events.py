@@ -5,8 +5,8 @@ own, frozen as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 from typing import Protocol as Interface
 
 from connectors._engine.requests import Caller
@@ -84,6 +84,17 @@ class CallEvent:
     log_links: tuple[TaskLog, ...] = ()
     """Where people can see the job, as the answer says it."""
 
+    @classmethod
+    def of(cls, **values: Any) -> CallEvent:
+        """As the class itself, by name: one is made for every call, and the frozen class's own takes three times as
+        long.
+        """
+        event = object.__new__(cls)
+        event.__dict__.update(_UNSAID, **values)
+        return event
+
+
+_UNSAID = {each.name: getattr(CallEvent("", "", "local", "", 0.0), each.name) for each in fields(CallEvent)}
 
 Observer = Callable[[CallEvent], None]
 

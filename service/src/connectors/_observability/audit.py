@@ -11,6 +11,7 @@ import logging
 from typing import Any
 
 from connectors._engine.events import CallEvent, Fact, KeyOutcome
+from connectors._observability.log_lines import write
 from connectors.models import TaskExecutionId
 from connectors.secrets import redact
 
@@ -70,16 +71,11 @@ def audit_fact(fact: Fact) -> None:
 
 
 def _write(fields: dict[str, Any]) -> None:
-    told = {name: value for name, value in fields.items() if value not in ("", False)}
-    message = "%s of %s by the %s: %s"
-    _audit.info(
-        message,
-        told["action"],
-        told["task_type"],
-        told["by"],
-        told["outcome"],
-        extra={"fields": {"event": "audit", **told}},
-    )
+    if not _audit.isEnabledFor(logging.INFO):
+        return
+    told = {name: value for name, value in fields.items() if value}
+    args = (fields["action"], fields["task_type"], fields["by"], fields["outcome"])
+    write(_audit, logging.INFO, "%s of %s by the %s: %s", args, {"event": "audit", **told})
 
 
 def _job(meta: bytes) -> str:
@@ -92,6 +88,6 @@ def _whose(execution: TaskExecutionId | None) -> dict[str, str]:
         return {}
     its, task = execution, execution.task_id
     return {
-        "execution": "/".join((its.project, its.domain, its.execution, its.node_id, str(its.retry_attempt))),
-        "task": "/".join((task.project, task.domain, task.name, task.version)),
+        "execution": f"{its.project}/{its.domain}/{its.execution}/{its.node_id}/{its.retry_attempt}",
+        "task": f"{task.project}/{task.domain}/{task.name}/{task.version}",
     }

@@ -6,23 +6,18 @@ what callers send cannot forge another.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from connectors.secrets import redact
+from connectors._observability.log_lines import ConsoleFormatter, JsonFormatter, write
 
 if TYPE_CHECKING:
     from connectors._engine.events import CallEvent
     from connectors._registry import Registry
 
 __all__ = [
-    "ConsoleFormatter",
     "DebugSwitch",
-    "JsonFormatter",
     "UnknownStateLog",
     "configure",
     "log_call",
@@ -34,9 +29,6 @@ _server = logging.getLogger("connectors.server")
 
 _REMEMBERED_STATES = 1_000
 _BUGS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {10: "\\n", 13: "\\r", 9: "\\t"}
-_ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-"""What would move a terminal's cursor, end a line, or turn the direction of the text."""
 
 
 def configure(kind: Literal["console", "json"], level: str, stream: TextIO | None = None) -> None:
@@ -76,37 +68,6 @@ class DebugSwitch:
         _set_level(level)
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, then the line's own fields."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        line: dict[str, Any] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": redact(record.getMessage()),
-        }
-        for name, value in _fields(record).items():
-            line.setdefault(name, _clean(value))
-        if trace := _trace(self, record):
-            line["exception"] = trace
-        return json.dumps(line)
-
-
-class ConsoleFormatter(logging.Formatter):
-    """Time, level, message, then the line's own fields as ``name=value``; a traceback follows, indented."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        fields = "".join(f" {name}={_value(value)}" for name, value in _fields(record).items())
-        message = redact(record.getMessage()).translate(_ESCAPES)
-        line = f"{_time(record)} {record.levelname:<7} {message}{fields}"
-        if trace := _trace(self, record):
-            line += "".join(f"\n    {part.translate(_ESCAPES)}" for part in trace.split("\n"))
-        return line
-
-
 def log_call(event: CallEvent) -> None:
     """Write one call's line; an observer for the engine.
 
@@ -122,12 +83,12 @@ def log_call(event: CallEvent) -> None:
     else:
         level = logging.ERROR if event.status in _BUGS else logging.WARNING
     if _calls.isEnabledFor(level):
-        _calls.log(
-            level, "%s %s: %s", event.operation, event.task_type, event.status, extra={"fields": _of_call(event)}
-        )
+        args = (event.operation, event.task_type, event.status)
+        write(_calls, level, "%s %s: %s", args, _of_call(event))
 
 
 def _of_call(event: CallEvent) -> dict[str, Any]:
+    its, identity = event.execution, event.identity
     fields: dict[str, Any] = {
         "operation": event.operation,
         "task_type": event.task_type,
@@ -143,13 +104,10 @@ def _of_call(event: CallEvent) -> dict[str, Any]:
         "error": event.error,
         "error_id": event.error_id,
         "detail": event.message,
-        "run_as": event.identity.execution_identity or event.identity.k8s_service_account or event.identity.iam_role,
+        "run_as": identity.execution_identity or identity.k8s_service_account or identity.iam_role,
+        "execution": f"{its.project}/{its.domain}/{its.execution}/{its.node_id}/{its.retry_attempt}" if its else "",
     }
-    if event.execution is not None:
-        its = event.execution
-        place = (its.project, its.domain, its.execution, its.node_id, its.retry_attempt)
-        fields["execution"] = "/".join(str(part) for part in place)
-    return {name: value for name, value in fields.items() if value not in ("", False, 0) or name == "seconds"}
+    return {name: value for name, value in fields.items() if value or name == "seconds"}
 
 
 class UnknownStateLog:
@@ -191,38 +149,3 @@ def log_registry(registry: Registry) -> None:
             # whoever develops the plugin asks for it; whoever runs the server has the reason in the line
             exc_info=failure.error if _server.isEnabledFor(logging.DEBUG) else None,
         )
-
-
-def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = getattr(record, "fields", None) or {}
-    return fields
-
-
-def _clean(value: Any) -> Any:
-    """``value`` as JSON has it, without secrets: they are looked for before quoting changes how they are written."""
-    if isinstance(value, Mapping):
-        return {str(_clean(name)): _clean(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
-
-
-def _value(value: Any) -> str:
-    clean = _clean(value)
-    if isinstance(clean, str) and clean and clean.isprintable() and not set(clean) & set(' "='):
-        return clean
-    return json.dumps(clean)
-
-
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    parts = []
-    if record.exc_info and record.exc_info[0] is not None:
-        parts.append(formatter.formatException(record.exc_info))
-    if record.stack_info:
-        parts.append(record.stack_info)
-    return redact("\n".join(parts))
