@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
-__all__ = ["Line", "Verdict"]
+__all__ = ["Line", "Measure", "Verdict"]
 
 Verdict = Literal["aim", "met", "missed", "not measured"]
 
@@ -64,3 +65,7 @@ class Line:
 
     def _reaches(self, figure: float, bound: float) -> bool:
         return figure >= bound if self.more_is_better else figure <= bound
+
+
+Measure = Callable[[int], Sequence[Line]]
+"""What each module of the table has as ``lines``: so many rounds of its lines. It blocks."""

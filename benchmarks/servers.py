@@ -88,7 +88,9 @@ def connectors(
     :param arguments: further flags. :param plugins: the ones to load.
     """
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("CONNECTORS_", "PYTHONDONTWRITE"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CONNECTORS_", "COVERAGE", "PYTHONDONTWRITE"))
     }
     with tempfile.TemporaryDirectory(prefix="connectors-bench-") as temporary:
         folder = Path(temporary)
