@@ -68,19 +68,21 @@ async def identity_for(
     """
     for name in dict.fromkeys((named or SECRET, SECRET)):
         try:
-            if await secrets.find(name, reference=reference) is None:
+            value = await secrets.find(name, reference=reference)
+            if value is None or (name == SECRET and _is_the_path(value)):
                 continue
             secret = await secrets.look_up(name, reference=reference)
         except (FailedPrecondition, InvalidRequest, PermissionDenied):
             if name == SECRET or reference:
                 raise
             continue  # a name of the workflow author's, which this server need not know
-        value = secret.value
-        if name == SECRET and value == os.environ.get(SECRET.upper()) and not value.lstrip().startswith("{"):
-            continue
-        account = ServiceAccount.parse(value, token_url=token_url)
+        account = ServiceAccount.parse(secret.value, token_url=token_url)
         return Found(account, name if name != SECRET else None, secret.reference or None)
     return Found(default)
+
+
+def _is_the_path(value: str) -> bool:
+    return value == os.environ.get(SECRET.upper()) and not value.lstrip().startswith("{")
 
 
 @dataclass(frozen=True)

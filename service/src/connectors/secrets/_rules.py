@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 from connectors.errors import InvalidRequest, PermissionDenied
 from connectors.secrets._sources import as_variable
@@ -42,10 +43,10 @@ class SecretRules:
     def check(self, name: str) -> None:
         """:raises PermissionDenied: the connector may not ask for this secret."""
         if self.names is None:
-            if as_variable(name) not in map(as_variable, self.others):
+            if as_variable(name) not in self._others_as_variables:
                 return
             raise PermissionDenied(f"the secret {name!r} is another plugin's")
-        if not any(fnmatchcase(name, allowed) for allowed in self.names):
+        if name not in self.names and not any(fnmatchcase(name, allowed) for allowed in self.names):
             raise PermissionDenied(f"the secret {name!r} is not among those that this connector may read")
 
     @property
@@ -59,7 +60,13 @@ class SecretRules:
 
     def reserved(self, name: str) -> frozenset[str]:
         """For :attr:`connectors.secrets.Asked.reserved`. A name that two plugins share is kept from neither."""
+        if name not in self.others:
+            return self._others_as_variables
         return frozenset(as_variable(other) for other in self.others if other != name)
+
+    @cached_property
+    def _others_as_variables(self) -> frozenset[str]:
+        return frozenset(map(as_variable, self.others))
 
     def place_for(self, name: str, scope: SecretScope) -> str:
         """The most specific place that has another name for this secret; "" where none has."""

@@ -12,7 +12,9 @@ from connectors.secrets._sources import Asked, RequestSecrets, Secret, SecretSou
 
 __all__ = ["Secrets"]
 
+_NOWHERE = SecretScope()
 _PLACE = "project"  # what a reference begins with that names a place in the operator's table
+_LookedIn = list[tuple[SecretSource, Asked]]
 
 
 class Secrets:
@@ -35,7 +37,7 @@ class Secrets:
         """
         self._sources = tuple(sources)
         self._rules = rules or SecretRules()
-        self._scope = scope or SecretScope()
+        self._scope = scope or _NOWHERE
         self._given: list[str] = []
 
     async def get(self, name: str, *, key: str = "", reference: str = "") -> str:
@@ -66,10 +68,11 @@ class Secrets:
         """
         found, looked_in = await self._find(name, key, reference)
         if found is None:
-            raise FailedPrecondition(f"the secret {name!r} was not found in {', '.join(looked_in) or 'any source'}")
+            places = ", ".join(source.where(item) for source, item in looked_in)
+            raise FailedPrecondition(f"the secret {name!r} was not found in {places or 'any source'}")
         return found
 
-    async def _find(self, name: str, key: str, reference: str) -> tuple[Secret | None, list[str]]:
+    async def _find(self, name: str, key: str, reference: str) -> tuple[Secret | None, _LookedIn]:
         """The secret, and where it was looked for."""
         check_name(name)
         if key:
@@ -86,7 +89,7 @@ class Secrets:
             self._given.append(found.value)
         return found, looked_in
 
-    async def _in_order(self, name: str, key: str, place: str) -> tuple[Secret | None, list[str]]:
+    async def _in_order(self, name: str, key: str, place: str) -> tuple[Secret | None, _LookedIn]:
         asked = self._asked(name, key, self._scope.namespace)
         elsewhere = asked
         if place:
@@ -95,7 +98,7 @@ class Secrets:
                 raise FailedPrecondition(f"the settings have no secret {name!r} for {place[:80]!r}, any more")
             other, entry = name_and_key(instead)
             elsewhere = self._asked(other, entry or key, self._scope.namespace, in_the_table=True)
-        looked_in: list[str] = []
+        looked_in: _LookedIn = []
         for source in self._sources:
             by_caller = isinstance(source, RequestSecrets)  # who knows the name that the task uses, and no other
             item = asked if by_caller else elsewhere
@@ -104,10 +107,10 @@ class Secrets:
                 if place and not by_caller and not found.reference:
                     found = replace(found, reference=f"{_PLACE}:{place}")
                 return found, looked_in
-            looked_in.append(source.where(item))
+            looked_in.append((source, item))
         return None, looked_in
 
-    async def _referred(self, name: str, key: str, reference: str) -> tuple[Secret | None, list[str]]:
+    async def _referred(self, name: str, key: str, reference: str) -> tuple[Secret | None, _LookedIn]:
         """What ``kind:namespace/name/key`` leads to."""
         kind, _, path = reference.partition(":")
         parts = path.split("/")
@@ -125,7 +128,7 @@ class Secrets:
         asked = replace(self._asked(other, entry, namespace, in_the_table=in_the_table), by_reference=True)
         for source in self._sources:
             if source.kind == kind:
-                return await source.find(asked), [source.where(asked)]
+                return await source.find(asked), [(source, asked)]
         raise FailedPrecondition(f"the secret {name!r} was found in {kind[:80]!r}, which is no source of secrets here")
 
     def _asked(self, name: str, key: str, namespace: str, *, in_the_table: bool = False) -> Asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 __all__ = ["Asked", "EnvironmentSecrets", "RequestSecrets", "Secret", "SecretSource", "as_variable"]
@@ -99,25 +100,27 @@ class EnvironmentSecrets:
     kind = "environment"
 
     async def find(self, asked: Asked) -> Secret | None:
-        for variable in self._variables(asked):
+        for variable in _variables(asked):
             if value := os.environ.get(variable):
                 return Secret(value)
         return None
 
     def where(self, asked: Asked) -> str:
-        return f"the environment ({', '.join(self._variables(asked))})"
+        return f"the environment ({', '.join(_variables(asked))})"
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""
 
-    def _variables(self, asked: Asked) -> list[str]:
-        found: list[str] = []
-        for name in (f"{asked.name}_{asked.key}", asked.name) if asked.key else (asked.name,):
-            found += [f"_FSEC_{name.upper()}"]
-            found += [name.upper(), name] if asked.is_declared else []
-            folded = as_variable(name)
-            if folded == name.upper() or folded in asked.reserved:
-                continue
-            found += [f"_FSEC_{folded}"]
-            found += [folded, folded.lower()] if asked.is_declared and not asked.by_wildcard else []
-        return list(dict.fromkeys(found))
+
+@lru_cache(maxsize=1_024)
+def _variables(asked: Asked) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in (f"{asked.name}_{asked.key}", asked.name) if asked.key else (asked.name,):
+        found += [f"_FSEC_{name.upper()}"]
+        found += [name.upper(), name] if asked.is_declared else []
+        folded = as_variable(name)
+        if folded == name.upper() or folded in asked.reserved:
+            continue
+        found += [f"_FSEC_{folded}"]
+        found += [folded, folded.lower()] if asked.is_declared and not asked.by_wildcard else []
+    return tuple(dict.fromkeys(found))
