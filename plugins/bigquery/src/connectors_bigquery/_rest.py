@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from connectors import (
     Conflict,
@@ -42,7 +41,7 @@ _JOB_FIELDS = (
 )
 _LONGEST_MESSAGE = 2_000  # characters of BigQuery's own text
 
-# Met by every identifier of BigQuery's, and harmless in a path: a meta is a caller's input.
+# Met by every identifier of BigQuery's, and harmless in a path as they stand: a meta is a caller's input.
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,126}")
 _LOCATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,1024}")
@@ -140,15 +139,15 @@ class JobsApi:
 def part(resource: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A nested object, empty where the resource has none."""
     value = resource.get(name)
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}  # as JSON has them; to ask for a Mapping takes five times as long
 
 
 def _jobs_path(project: str) -> str:
-    return f"/bigquery/v2/projects/{quote(_checked(_PROJECT, project, 'project'), safe=':')}/jobs"
+    return f"/bigquery/v2/projects/{_checked(_PROJECT, project, 'project')}/jobs"
 
 
 def _job_path(project: str, job_id: str) -> str:
-    return f"{_jobs_path(project)}/{quote(_checked(_JOB_ID, job_id, 'job id'), safe='')}"
+    return f"{_jobs_path(project)}/{_checked(_JOB_ID, job_id, 'job id')}"
 
 
 def _location(location: str | None) -> dict[str, str]:
@@ -165,7 +164,7 @@ def _resource(answer: HttpResponse) -> Mapping[str, Any]:
     if answer.status >= 300:
         raise error_of(answer)
     resource = answer.json()
-    if not isinstance(resource, Mapping):
+    if not isinstance(resource, dict):
         raise Unavailable("BigQuery's answer is not a JSON object")
     return resource
 
