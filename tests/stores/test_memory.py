@@ -66,3 +66,13 @@ async def test_what_was_forgotten_takes_no_memory_once_it_was_looked_for() -> No
         # what is kept by attention has a list for each, which is empty
         kept = [value for value in holder.values() if value != []] if isinstance(holder, dict) else holder
         assert kept == []
+
+
+@pytest.mark.anyio
+async def test_it_awaits_nothing_as_it_says() -> None:
+    store = MemoryStore()
+    await store.start()
+    assert store.at_once
+    for call in (store.reserve("k", owner="a", lease=1.0, task_type="t"), store.find_job("j"), store.note("k")):
+        with pytest.raises(StopIteration):
+            call.send(None)

@@ -30,6 +30,8 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 class Breakable(MemoryStore):
     """Raises ``fault``, or hangs, in each of the methods that the tests use."""
 
+    at_once = False
+
     def __init__(self) -> None:
         super().__init__()
         self.fault: Exception | None = None

@@ -54,7 +54,7 @@ class Context:
         """A UUID as text, 36 characters."""
         self.output_prefix = output_prefix
         """The URI under which the backend looks for ``outputs.pb``."""
-        self.metadata = metadata or TaskExecutionMetadata()
+        self._metadata = metadata
         self.protocol = protocol
         """Who calls: what a job's meta must hold may depend on it, and nothing else should."""
         self._adopt_within = adopt_within
@@ -66,6 +66,11 @@ class Context:
         """What :meth:`used` was told in this call: an amount by unit."""
         self._inputs = inputs
         self._loop = asyncio.get_running_loop()
+
+    @cached_property
+    def metadata(self) -> TaskExecutionMetadata:
+        """Where the call comes from."""
+        return self._metadata or TaskExecutionMetadata()
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 from connectors.connector import is_blocking
@@ -15,6 +16,14 @@ from connectors.connector import is_blocking
 __all__ = ["BlockingPools", "ThreadUse"]
 
 T = TypeVar("T")
+
+
+_is_blocking_function = lru_cache(1_024)(is_blocking)  # to find out takes longer than many a call
+
+
+def _is_blocking(method: Any) -> bool:
+    function = getattr(method, "__func__", None)
+    return is_blocking(method) if function is None else _is_blocking_function(function)
 
 
 class ThreadUse(NamedTuple):
@@ -56,7 +65,7 @@ class BlockingPools:
 
     async def call(self, task_type: str, method: Callable[..., T | Awaitable[T]], *args: Any, **options: Any) -> T:
         """Await an ``async def``; run a plain ``def`` in the pool of its task type."""
-        if not is_blocking(method):
+        if not _is_blocking(method):
             return await cast("Awaitable[T]", method(*args, **options))
         pool = self._pools.get(task_type)
         if pool is None:

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -137,23 +138,31 @@ class Polls:
 
     async def _look_up(self, name: str, poll: SharedPoll, until: float) -> Record | None:
         """The job's record; None where there is none, or none to be had in the time that the platform takes."""
-        limit = anyio.CancelScope(deadline=until)
-
-        def hurry(_: asyncio.Future[None]) -> None:  # it may come when the record was found just now
-            limit.deadline = min(until, now() + _RECORD_PATIENCE)
-
-        poll.done.add_done_callback(hurry)
         try:
-            with limit:
+            if self._store.at_once:
+                return await self._store.find_job(name)
+            with self._bounded(poll, until):
                 return await self._store.find_job(name)
             log.debug("a job is polled without its record: the store does not answer")
         except StoreUnavailable as error:
             log.debug("a job is polled without its record: %s", error.message)
         except Exception:
             log.exception("the record of a job cannot be read")
-        finally:
-            poll.done.remove_done_callback(hurry)
         return None
+
+    @contextmanager
+    def _bounded(self, poll: SharedPoll, until: float) -> Iterator[None]:
+        """Ends what is inside by ``until``, and a while after the platform has answered."""
+
+        def hurry() -> None:  # it may come when the record was found just now
+            limit.deadline = min(until, now() + _RECORD_PATIENCE)
+
+        poll.on_end.add(hurry)
+        try:
+            with anyio.CancelScope(deadline=until) as limit:
+                yield
+        finally:
+            poll.on_end.discard(hurry)
 
     # --- what is answered
 

@@ -56,7 +56,9 @@ class SecretAccess:
 
     def of_call(self, registered: Registered, caller: Caller, metadata: TaskExecutionMetadata | None = None) -> Secrets:
         """The secrets of one call. ``metadata`` is that of a create; other calls have none."""
-        sources = [RequestSecrets(caller.secrets) if source is REQUEST else source for source in self._sources]
+        sources = self._sources
+        if caller.secrets:
+            sources = tuple(RequestSecrets(caller.secrets) if source is REQUEST else source for source in sources)
         return Secrets(sources, rules=self._rules.get(registered.category), scope=_scope(metadata))
 
     async def aclose(self) -> None:

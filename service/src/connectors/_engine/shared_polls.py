@@ -7,14 +7,14 @@ caller's connection brought. The call is nobody's own: who gives up leaves it to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from connectors._engine.beside_the_loop import beside_the_loop
-from connectors._engine.invocation import now
+from connectors._engine.invocation import now, wake
 from connectors._engine.job_calls import JobCalls
 from connectors._engine.outcome import bug
 from connectors._engine.recorder import Call
@@ -48,21 +48,32 @@ class SharedPoll:
     def __init__(self, until: float) -> None:
         self.until = until
         """The instant, on the event loop's clock, by which the call ends."""
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.call = Call()
         """What is learnt of it on the way: to be told by the poll that began it, so that nothing is counted twice."""
         self.answer: PlatformAnswer | None = None
         self.waiting = 0
+        self.on_end: set[Callable[[], None]] = set()
+        """Called when it ends."""
 
     def end(self, answer: PlatformAnswer) -> None:
         """Give everyone who waits their answer."""
         self.answer = answer
-        self.done.set_result(None)
+        for tell in tuple(self.on_end):
+            tell()
 
     async def wait(self, *, until: float) -> PlatformAnswer:
         """The answer; DeadlineExceeded where it is not there by ``until``."""
-        if not self.done.done():
-            await asyncio.wait({self.done}, timeout=until - now() + (_GRACE if self.until <= until else 0.0))
+        if self.answer is None:
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            timer = loop.call_at(until + (_GRACE if self.until <= until else 0.0), wake, waiter)
+            tell = partial(wake, waiter)
+            self.on_end.add(tell)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self.on_end.discard(tell)
         return self.answer or PlatformAnswer(None, DeadlineExceeded("the platform did not answer in time"))
 
 

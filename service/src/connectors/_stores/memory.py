@@ -36,6 +36,8 @@ class MemoryStore(RecordStore):
     by :meth:`expire` stays.
     """
 
+    at_once = True
+
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         """:param clock: seconds since 1970; where None, the event loop's clock, which cannot be set back, begun at the
         wall clock's time.

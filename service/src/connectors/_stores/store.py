@@ -56,6 +56,9 @@ class Claim:
 class Store(ABC):
     """Idempotency records by key, and short-lived payloads beside them."""
 
+    at_once: bool = False
+    """Whether no method awaits anything: whoever calls one needs no bound on its time."""
+
     @abstractmethod
     async def start(self) -> None:
         """Open the store; create its schema where there is none, and migrate an older one.

@@ -47,6 +47,7 @@ class WatchedStore(Store):
         went wrong, if anything.
         """
         self._store = store
+        self.at_once = store.at_once
         self._observe = observe
         self._is_started = False
         self._keeper: asyncio.Task[None] | None = None
@@ -106,7 +107,7 @@ class WatchedStore(Store):
             self._next_try = started + _LOOK_EVERY
         fault: StoreFault | None = "other"
         try:
-            answer = await _answer(call, _ANSWER_WITHIN)
+            answer = await (call if self.at_once else _answer(call, _ANSWER_WITHIN))
             fault = None
         except StoreUnfit as error:
             fault = "unavailable"
