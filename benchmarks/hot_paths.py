@@ -74,6 +74,7 @@ def _measured(generator: Generator, raw: Serving, ours: Serving, rounds: int, ca
             connections=1,
             outstanding=OUTSTANDING,
             calls=number,
+            skip=OUTSTANDING,
             first=first[server] if name == "CreateTask" else 0,
             among=numbers[name],
             patience=60.0,

@@ -30,7 +30,7 @@ import uvloop
 
 from benchmarks.http2 import OK, Connection, header_blocks
 
-__all__ = ["NUMBER", "ROOT", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds"]
+__all__ = ["NUMBER", "ROOT", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds", "environment"]
 
 NUMBER = b"0123456789"
 """What stands in a message where the call's number is to be: ten digits, so that all bodies have the same length."""
@@ -83,7 +83,9 @@ class Plan:
     warm_up: float = 0.3
     """Seconds before, in which they are not."""
     calls: int = 0
-    """Send so many and no more, count every one, and take no heed of ``seconds`` and ``warm_up``."""
+    """Send so many and no more, and take no heed of ``seconds`` and ``warm_up``."""
+    skip: int = 0
+    """Of ``calls``, the first answers, which are not counted, nor what was used before them: connections are made."""
     rate: float = 0.0
     """Calls a second, whether or not those before were answered; 0 is a closed loop. A time is then counted from the
     instant at which its call was to be sent, or, where ``outstanding`` bounds them, from when it was."""
@@ -151,6 +153,12 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids) / 1e9
 
 
+def environment() -> dict[str, str]:
+    """For what is measured: this process's, but for what would slow it down or change what is served."""
+    dropped = ("CONNECTORS_", "COVERAGE", "OTEL_", "PYTHONDONTWRITE", "PYTHONPROFILE", "PYTHONDEVMODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
 class Generator:
     """The generator's process. Its methods block."""
 
@@ -163,6 +171,7 @@ class Generator:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env=environment(),
         )
 
     def __enter__(self) -> Self:
@@ -221,6 +230,8 @@ class _Run:
         self._number, self._sent = plan.first, 0
         self._times = array("d")
         self._errors: Counter[str] = Counter()
+        self._begun = (0.0, 0.0, 0.0)
+        self._skip = plan.skip
         self._ending = False
         self._idle = asyncio.Event()
         self._due: list[float] = []  # instants of an open loop's calls that wait for one before
@@ -250,7 +261,7 @@ class _Run:
     async def _measured(self) -> Result:
         plan = self._plan
         pacing = asyncio.create_task(self._pace()) if plan.rate else None
-        begun = self._mark()
+        self._begin()
         if not pacing:
             for n in range(min(plan.outstanding, plan.calls or plan.outstanding)):
                 self._send(self._connections[n % plan.connections], time.perf_counter())
@@ -258,8 +269,7 @@ class _Run:
             await asyncio.wait_for(self._idle.wait(), plan.patience)
         else:
             await asyncio.sleep(plan.warm_up)
-            self._times = array("d")
-            begun = self._mark()
+            self._begin()
             await asyncio.sleep(plan.seconds)
         ended = self._mark()
         self._ending = True
@@ -271,10 +281,15 @@ class _Run:
             except TimeoutError:
                 unanswered = self._outstanding()
                 self._errors[f"not answered within {plan.patience:g} s after the end"] += unanswered
-        return self._summed(begun, ended)
+        return self._summed(self._begun, ended)
 
     def _outstanding(self) -> int:
         return sum(each.outstanding for each in self._connections)
+
+    def _begin(self) -> None:
+        """Forget what was counted so far."""
+        self._times = array("d")
+        self._begun = self._mark()
 
     def _mark(self) -> tuple[float, float, float]:
         """The instant, and what servers and generator have used of the processor."""
@@ -292,6 +307,9 @@ class _Run:
             self._errors[status] += 1
         elif not self._ending:
             self._times.append(now - at)
+            if self._skip and len(self._times) == self._skip:
+                self._skip = 0
+                self._begin()
         plan = self._plan
         over = self._ending or connection.lost or sum(self._errors.values()) > _ERRORS
         if over or (plan.calls and self._sent >= plan.calls):

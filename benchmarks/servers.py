@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import ROOT, cpu_seconds
+from benchmarks.load import ROOT, cpu_seconds, environment
 from benchmarks.nothing import CREATE, CREATED, GET, GOT, install
 
 __all__ = ["Serving", "connectors", "cores", "floor"]
 
 _READY_WITHIN = 60.0  # seconds, on a machine that may be busy
-_END_WITHIN = 10.0  # seconds between asking and killing
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def floor(
     command = [sys.executable, "-m", "benchmarks.floor", kind, f"--pause={pause:g}"]
     command += [f"--answer={path}={answer.hex()}" for path, answer in given.items()]
     command += [] if core is None else [f"--core={core}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
     try:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         address = process.stdout.readline().strip()
@@ -87,11 +85,6 @@ def connectors(
 
     :param arguments: further flags. :param plugins: the ones to load.
     """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("CONNECTORS_", "COVERAGE", "PYTHONDONTWRITE"))
-    }
     with tempfile.TemporaryDirectory(prefix="connectors-bench-") as temporary:
         folder = Path(temporary)
         install(folder)
@@ -105,19 +98,15 @@ def connectors(
             process = subprocess.Popen(
                 command if core is None else [sys.executable, "-c", _PINNED, str(core), *command],
                 cwd=folder,
-                env=kept | {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder)} | dict(variables or {}),
+                env=environment() | {"PYTHONPATH": path, "XDG_STATE_HOME": str(folder)} | dict(variables or {}),
                 stdin=subprocess.DEVNULL,
                 stderr=output,
             )
         try:
             yield Serving(_address(process, log), process.pid)
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_END_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()  # nothing is kept that it could lose
+            process.wait()
 
 
 _PINNED = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); os.execv(sys.argv[2], sys.argv[2:])"
