@@ -24,6 +24,8 @@ class Line:
     """This service's, one a round."""
     theirs: tuple[float, ...] = ()
     """The same of what it is compared with; empty where the bound is on our figure itself."""
+    shown: tuple[float, ...] = ()
+    """The same of what stands beside it where the bound is on our figure itself: shown, and not judged by."""
     beside: str = ""
     """What it is compared with: ``reference``, ``raw grpclib``, ``one server`` …"""
     bound: float | None = None
