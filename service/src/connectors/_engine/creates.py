@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 
 from connectors._engine.events import FactObserver, KeyOutcome, Outcome
 from connectors._engine.fingerprint import fingerprint
@@ -49,7 +48,6 @@ class Creates:
 
     def __init__(
         self,
-        tasks: TaskGroup,
         store: Store,
         reservations: Reservations,
         invoker: Invoker,
@@ -70,7 +68,7 @@ class Creates:
         self._predecessors = Predecessors(store, reservations, invoker, options, self._call, tell=tell)
         self._unheard = unheard
         self._tell_of = tell
-        self.flights: Flights[Created] = Flights(tasks)
+        self.flights: Flights[Created] = Flights()
 
     def start(self, work: Work) -> Flight[Created]:
         """Start the create in a task of the server's."""
@@ -128,21 +126,20 @@ class Creates:
         meta, adopts = None, ""
         try:
             # where the platform does not dedupe, no create may go on that another server may be making again
-            async with self._reservations.holding(work, let_go=None if native else scope.cancel):
-                with scope:
-                    # only now: a create that is repeated is given its job, whatever is paused
-                    self._pauses.refuse(work.task_type, work.registered.plugin)
-                    if before is not None:
-                        await self._predecessors.end(flight, work, before)
-                    adopted = await self._predecessors.settle(flight, work)
-                    if adopted is not None:
-                        meta, adopts = adopted.meta, adopted.key
-                    else:
-                        # the backend may have gone on to its next attempt, whose create may have come already
-                        if not flight.waiting and now() - flight.started > _AT_ONCE:
-                            raise DeadlineExceeded("nobody waits for the job any more; none was made")
-                        within = math.inf if claim.looked_for else self._options.store_retention
-                        meta = await self._call(flight, work, proofs, adopt_within=within)
+            with self._reservations.holding(work, let_go=None if native else scope.cancel), scope:
+                # only now: a create that is repeated is given its job, whatever is paused
+                self._pauses.refuse(work.task_type, work.registered.plugin)
+                if before is not None:
+                    await self._predecessors.end(flight, work, before)
+                adopted = await self._predecessors.settle(flight, work)
+                if adopted is not None:
+                    meta, adopts = adopted.meta, adopted.key
+                else:
+                    # the backend may have gone on to its next attempt, whose create may have come already
+                    if not flight.waiting and now() - flight.started > _AT_ONCE:
+                        raise DeadlineExceeded("nobody waits for the job any more; none was made")
+                    within = math.inf if claim.looked_for else self._options.store_retention
+                    meta = await self._call(flight, work, proofs, adopt_within=within)
             if meta is None:
                 raise Unavailable("the store was out of reach for too long; send the same request again")
         except KeyTaken:

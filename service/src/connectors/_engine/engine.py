@@ -137,7 +137,6 @@ class Engine:
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         reservations = Reservations(self._store, self._tasks, self._options)
         self._creates = Creates(
-            self._tasks,
             self._store,
             reservations,
             self._invoker,
@@ -157,6 +156,8 @@ class Engine:
             pauses=self.pauses,
             tell=self._recorder.fact,
         )
+        self._stack.push_async_callback(self._creates.flights.aclose)
+        self._stack.push_async_callback(self._sync.flights.aclose)
         self._polls = Polls(
             tasks=self._tasks,
             store=self._store,

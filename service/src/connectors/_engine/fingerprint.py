@@ -14,6 +14,9 @@ from connectors._engine.requests import CreateRequest
 
 __all__ = ["fingerprint"]
 
+_NUMBERS = frozenset({int, float})
+_known: dict[type[Any], tuple[str, ...] | None] = {}
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 _LARGE = 32 * 1024  # bytes on the wire, from which on hashing would hold up the event loop for too long
 
 
@@ -45,20 +48,32 @@ def fingerprint_of(request: CreateRequest) -> str:
         "pod": template.k8s_pod,
         "inputs": request.inputs(),
     }
-    return hashlib.sha256(
-        json.dumps(_canonical(parts), sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    ).hexdigest()
+    return hashlib.sha256(_encode(_canonical(parts)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool):
+    kind = type(value)
+    if kind is str or kind is bool or value is None:  # most of what there is
         return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return [type(value).__name__, {item.name: _canonical(getattr(value, item.name)) for item in fields(value)}]
+    if kind is dict:
+        return {f"{type(key).__name__}:{key}": _canonical(item) for key, item in value.items()}
+    if kind in _NUMBERS:
+        return [kind.__name__, repr(value)]
+    if (names := _names_of(kind)) is not None:
+        return [kind.__name__, {name: _canonical(getattr(value, name)) for name in names}]
+    if isinstance(value, str):
+        return value
     if isinstance(value, Mapping):
         return {f"{type(key).__name__}:{key}": _canonical(item) for key, item in value.items()}
     if isinstance(value, Set):
         return sorted(repr(_canonical(item)) for item in value)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
         return [_canonical(item) for item in value]
-    return [type(value).__name__, repr(value)]
+    return [kind.__name__, repr(value)]
+
+
+def _names_of(kind: type[Any]) -> tuple[str, ...] | None:
+    """The fields of a dataclass; None for any other class."""
+    if kind not in _known:
+        _known[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else None
+    return _known[kind]

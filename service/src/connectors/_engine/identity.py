@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
@@ -12,7 +13,8 @@ from connectors._engine.requests import CreateRequest
 
 __all__ = ["Run", "run_of", "subject_of"]
 
-_NAMESPACE = uuid.UUID("6f0b1d0e-9d1b-5c36-8a55-0c3d1a3d5a11")
+_NAMESPACE = uuid.UUID("6f0b1d0e-9d1b-5c36-8a55-0c3d1a3d5a11").bytes
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ATTEMPT = re.compile(r"(.*/)([0-9]{1,6})(/?)", re.DOTALL)
 _FIRST_ATTEMPT = {"flyte1": 0, "flyte2": 1}
 _LOOK = 10  # attempts; a task with more retries than that has had its earlier ones looked after by those between
@@ -102,4 +104,9 @@ def subject_of(request: CreateRequest) -> dict[str, str]:
 
 
 def _hash(*parts: object) -> str:
-    return str(uuid.uuid5(_NAMESPACE, json.dumps(parts, ensure_ascii=False, separators=(",", ":"))))
+    """``str(uuid.uuid5(…))`` of the parts as JSON, at a third of its cost (RFC 9562 §5.5)."""
+    digest = bytearray(hashlib.sha1(_NAMESPACE + _encode(parts).encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -203,7 +203,7 @@ class Predecessors:
             await self._reservations.mark_unknown(theirs)
             return None
         try:
-            async with self._reservations.holding(theirs):
+            with self._reservations.holding(theirs):
                 meta, adopts = await self._carry_out(flight, theirs)
         except KeyTaken:
             await self._reservations.mark_taken(theirs)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
+from connectors._engine.invocation import now
 from connectors._engine.options import EngineOptions
 from connectors._engine.work import Work
 from connectors._stores import Claim, Record, State, Store, StoreUnavailable
@@ -191,40 +192,45 @@ class Reservations:
         log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
         return False
 
-    @asynccontextmanager
-    async def holding(self, work: Work, *, let_go: Callable[[], None] | None = None) -> AsyncIterator[None]:
+    @contextmanager
+    def holding(self, work: Work, *, let_go: Callable[[], None] | None = None) -> Iterator[None]:
         """Keep the lease of a key that is this server's from running out.
 
         :param let_go: called once when it ran out, or was lost, all the same: another server may now begin.
         """
-        scope = anyio.CancelScope()
-        self._tasks.start_soon(self._renew, work, scope, let_go)
+        loop, held_until = asyncio.get_running_loop(), now() + self._lease
+        renewing: asyncio.Task[None] | None = None
+
+        def begin() -> None:
+            nonlocal renewing
+            renewing = loop.create_task(self._renew(work, held_until, let_go))
+
+        # a timer first: most work is done long before the lease is to be renewed, and a task for each costs 60 µs
+        timer = loop.call_later(self._lease / 3, begin)
         try:
             yield
         finally:
-            scope.cancel()
+            timer.cancel()
+            if renewing is not None:
+                renewing.cancel()
 
-    async def _renew(self, work: Work, scope: anyio.CancelScope, let_go: Callable[[], None] | None) -> None:
-        clock = asyncio.get_running_loop().time
-        held_until = clock() + self._lease
-        with scope:
-            while True:
-                await anyio.sleep(self._lease / 3)
-                asked = clock()
-                try:
-                    with anyio.fail_after(self._lease / 3):
-                        held = await self._store.renew(work.key, owner=work.owner, lease=self._lease)
-                    if held:
-                        held_until = asked + self._lease
-                        continue
+    async def _renew(self, work: Work, held_until: float, let_go: Callable[[], None] | None) -> None:
+        while True:
+            asked = now()
+            try:
+                async with asyncio.timeout(self._lease / 3):
+                    held = await self._store.renew(work.key, owner=work.owner, lease=self._lease)
+                if not held:
                     log.warning("the reservation of %s was lost to another server", work.key)
                     break
-                except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
-                    log.warning("the reservation of %s could not be renewed: %s", work.key, error)
-                if let_go is not None and clock() + self._lease / 3 >= held_until:
+                held_until = asked + self._lease
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
+                log.warning("the reservation of %s could not be renewed: %s", work.key, error)
+                if let_go is not None and now() + self._lease / 3 >= held_until:
                     break  # before the next round, the lease is over
-            if let_go is not None:
-                let_go()
+            await asyncio.sleep(self._lease / 3)
+        if let_go is not None:
+            let_go()
 
 
 def made_by(work: Work, meta: bytes, fingerprint: str = "", adopts: str = "") -> Record:

@@ -86,7 +86,7 @@ class SyncCalls:
         self._forms = forms
         self._options = options
         self._tasks = tasks
-        self.flights: Flights[Resource] = Flights(tasks)
+        self.flights: Flights[Resource] = Flights()
 
     def start(self, work: Work) -> Flight[Resource]:
         """Start ``do`` for callers who wait for its answer; a stored result is the answer."""
@@ -101,7 +101,7 @@ class SyncCalls:
                 self._tell(work, "waited" if claim.waited else "repeated")
                 return stored
             self._pauses.refuse(work.task_type, work.registered.plugin)
-            async with self._reservations.holding(work):
+            with self._reservations.holding(work):
                 done = await self._do(flight, work, self._options.create_timeout)
                 self._tell(work, "new", heard=flight.waiting > 0)
                 try:
@@ -251,7 +251,7 @@ class SyncCalls:
     async def _finish_job(self, flight: Flight[Resource], work: Work) -> Resource:
         flight.wanted_until = now() + self._options.do_timeout
         flight.begin()
-        async with self._reservations.holding(work):
+        with self._reservations.holding(work):
             try:
                 done = await self._do(flight, work, self._options.do_timeout)
                 self._tell(work, "new")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import cast
 
 from connectors._engine.admission import Slot
@@ -14,6 +15,13 @@ from connectors._registry import Registered
 from connectors.connector import AsyncConnectorBase, ResourceMeta
 
 __all__ = ["Work"]
+
+_PROCESS = uuid.uuid4()
+_numbers = count()
+
+
+def _new_owner() -> str:
+    return f"{_PROCESS}/{next(_numbers)}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Work:
     generation: int = 0
     subject: Mapping[str, str] | None = None
     """Whose job it is, for the ledger; None for a ``do``."""
-    owner: str = field(default_factory=lambda: str(uuid.uuid4()))
+    owner: str = field(default_factory=_new_owner)
     """Who holds the key in the store while this is carried out."""
 
     @property
