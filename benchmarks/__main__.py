@@ -1,0 +1,56 @@
+"""``make bench``: the whole table, side by side with the reference and with raw grpclib; then what the stores add.
+
+The table, the plot and everything behind them go to ``build/``; ``docs/generate_benchmarks.py --take`` puts them into
+the guide. It judges nothing: the exit status is not 0 only where something went wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.line import Line, Measure
+from benchmarks.plot import plot
+from benchmarks.reference.server import REFERENCE
+from benchmarks.report import Report
+
+MODULES = {"bigquery": 3, "startup": 7}
+"""What measures the table's lines, in their order, and with how many rounds."""
+BUILD = Path(__file__).parents[1] / "build"
+
+
+def main() -> None:
+    """Run it."""
+    options = _options()
+    lines: list[Line] = []
+    failed = False
+    for name in options.only or MODULES:
+        began = time.monotonic()
+        measure: Measure = importlib.import_module(f"benchmarks.{name}").lines
+        try:
+            lines += measure(1 if options.quick else MODULES[name])
+        except Exception as error:  # noqa: BLE001 - it is told, and the other parts are worth having
+            lines.append(Line(name=name, unit="", not_measured=f"{type(error).__name__}: {error}"))
+            failed = True
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    report = Report.of(lines, reference=REFERENCE, quick=options.quick)
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.json").write_text(report.as_json(), "utf-8")
+    (BUILD / "benchmarks.svg").write_text(plot(report), "utf-8")
+    print(report.as_text())
+    print(f"Written: {BUILD.name}/bench.json, {BUILD.name}/benchmarks.svg")
+    sys.exit(1 if failed else 0)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round of each: to try whether it works")
+    parser.add_argument("--only", choices=MODULES, action="append", help="one part of the table; may be repeated")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
