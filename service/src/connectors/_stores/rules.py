@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from connectors._stores.record import Attention, Deletion, Delivery, Record, State
+from connectors._stores.record import BLANK, Attention, Deletion, Delivery, Record, State
 from connectors._stores.store import Claim, Store, job_of
 
 __all__ = ["CLAIMED", "POLL_GRAIN", "RecordStore", "Rule"]
@@ -240,11 +240,10 @@ class RecordStore(Store):
         subject: Mapping[str, str] | None = None,
         over_after: float | None = None,
     ) -> Claim:
-        new = Record(
-            key,
-            task_type,
-            State.RESERVED,
-            fingerprint,
+        new = BLANK.but(
+            key=key,
+            task_type=task_type,
+            fingerprint=fingerprint,
             version=version,
             run=run or key,
             generation=generation,
