@@ -147,6 +147,7 @@ async def test_a_poll_with_time_left_asks_again_what_ran_out_of_another_s(bench:
 
 async def test_a_large_answer_is_written_beside_the_event_loop(bench: Bench) -> None:
     bench.forms.large = True
+    bench.acme.on_get = being(Phase.SUCCEEDED, outputs={"o0": 1})
     async with bench.engine() as engine:
         await engine.get(job_request(META))
     (writer,) = bench.forms.writers

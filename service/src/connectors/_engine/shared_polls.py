@@ -7,11 +7,12 @@ caller's connection brought. The call is nobody's own: who gives up leaves it to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from connectors._engine.beside_the_loop import beside_the_loop
 from connectors._engine.invocation import now, wake
@@ -43,9 +44,12 @@ class PlatformAnswer:
 
 
 class SharedPoll:
-    """One platform call, and those who wait for it."""
+    """One platform call, and those who wait for it, each of them within it as a context."""
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, key: _Key, until: float, on_left: Callable[[SharedPoll], None]) -> None:
+        """:param on_left: told when the last who waited has gone before the answer came."""
+        self.key = key
+        self._on_left = on_left
         self.until = until
         """The instant, on the event loop's clock, by which the call ends."""
         self.call = Call()
@@ -54,6 +58,17 @@ class SharedPoll:
         self.waiting = 0
         self.on_end: set[Callable[[], None]] = set()
         """Called when it ends."""
+
+    def __enter__(self) -> Self:
+        self.waiting += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.waiting -= 1
+        if not self.waiting and self.answer is None:
+            self._on_left(self)
 
     def end(self, answer: PlatformAnswer) -> None:
         """Give everyone who waits their answer."""
@@ -86,24 +101,20 @@ class SharedPolls:
         self._polls: dict[_Key, SharedPoll] = {}
         self._tasks: dict[SharedPoll, asyncio.Task[PlatformAnswer]] = {}
 
-    @contextmanager
     def joined(
         self, registered: Registered, request: JobRequest, job: ResourceMeta, *, until: float
-    ) -> Iterator[SharedPoll]:
+    ) -> AbstractContextManager[SharedPoll]:
         """The call that is under way, or a new one that ends by ``until``."""
         key = _key_of(request)
         poll = self._polls.get(key)
         if poll is None:
-            poll = self._polls[key] = SharedPoll(until)
-            self._start(key, poll, self._ask(poll, registered, request, job))
-        poll.waiting += 1
-        try:
-            yield poll
-        finally:
-            poll.waiting -= 1
-            if not poll.waiting and poll.answer is None:
-                self._drop(key, poll)
-                self._tasks[poll].cancel()
+            poll = self._polls[key] = SharedPoll(key, until, self._left)
+            self._start(poll, self._ask(poll, registered, request, job))
+        return poll
+
+    def _left(self, poll: SharedPoll) -> None:
+        self._drop(poll)
+        self._tasks[poll].cancel()
 
     async def aclose(self) -> None:
         """End what is under way."""
@@ -113,10 +124,10 @@ class SharedPolls:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _start(self, key: _Key, poll: SharedPoll, call: Coroutine[Any, Any, PlatformAnswer]) -> None:
+    def _start(self, poll: SharedPoll, call: Coroutine[Any, Any, PlatformAnswer]) -> None:
         def ended(task: asyncio.Task[PlatformAnswer]) -> None:
             del self._tasks[poll]
-            self._drop(key, poll)
+            self._drop(poll)
             stopped = PlatformAnswer(None, Unavailable("the server stopped before the platform answered"))
             poll.end(stopped if task.cancelled() else task.result())
 
@@ -134,9 +145,7 @@ class SharedPolls:
                 got = "UNDEFINED" if isinstance(answer, Resource) else type(answer).__name__
                 raise bug(task_type, "get", TypeError(f"get must return a Resource with a phase, not {got}"))
             answer = redacted(answer)
-            large, encoded = self._forms.is_large(answer), partial(self._forms.encode_result, answer)
-            # what cannot be written is a bug, and hidden like any other
-            size = len(await beside_the_loop(encoded) if large else encoded())
+            size = _size_of_texts(answer) if _is_plain(answer) else await self._size_of(answer)
         except ConnectorError as error:
             error.message = presentable(error.message)
             return PlatformAnswer(None, error)
@@ -144,9 +153,28 @@ class SharedPolls:
             return PlatformAnswer(None, bug(task_type, "get", error))
         return PlatformAnswer(answer, size=size)
 
-    def _drop(self, key: _Key, poll: SharedPoll) -> None:
-        if self._polls.get(key) is poll:
-            del self._polls[key]
+    async def _size_of(self, answer: Resource) -> int:
+        """:raises Exception: it cannot be written: a bug, and hidden like any other."""
+        large, encoded = self._forms.is_large(answer), partial(self._forms.encode_result, answer)
+        return len(await beside_the_loop(encoded) if large else encoded())
+
+    def _drop(self, poll: SharedPoll) -> None:
+        if self._polls.get(poll.key) is poll:
+            del self._polls[poll.key]
+
+
+def _is_plain(answer: Resource) -> bool:
+    """Whether it is a phase and texts, which can always be written: most polls' answer."""
+    phase: object = answer.phase  # a connector may have put anything there
+    return isinstance(phase, Phase) and answer.outputs is None and answer.custom_info is None and answer.error is None
+
+
+def _size_of_texts(answer: Resource) -> int:
+    """A plain answer's size, within a few bytes for each text. To find it out by writing takes twenty times as long."""
+    texts = [answer.message]
+    for link in answer.log_links:
+        texts += link.uri, link.name
+    return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def worth_asking_again(poll: SharedPoll, answer: PlatformAnswer, *, until: float) -> bool:

@@ -21,7 +21,7 @@ from connectors._proto.flyteidl2 import connector as connector_v2
 from connectors._proto.flyteidl2 import core as core_v2
 from connectors.models import Phase
 
-__all__ = ["read_error", "read_resource", "write_error", "write_resource_v1", "write_resource_v2"]
+__all__ = ["is_phase_alone", "read_error", "read_resource", "write_error", "write_resource_v1", "write_resource_v2"]
 
 ResourceMessage: TypeAlias = admin_v1.Resource | connector_v2.Resource
 
@@ -38,6 +38,17 @@ _STATES = {
     Phase.RETRYABLE_FAILED: admin_v1.State.RETRYABLE_FAILURE,
 }
 """The states that phases replaced: callers of the first releases read nothing else."""
+
+
+def is_phase_alone(resource: models.Resource) -> bool:
+    """Whether a resource says nothing but its phase: most polls' answer."""
+    return (
+        resource.outputs is None
+        and resource.custom_info is None
+        and resource.error is None
+        and not resource.log_links
+        and resource.message == ""
+    )
 
 
 def write_resource_v1(resource: models.Resource) -> admin_v1.Resource:

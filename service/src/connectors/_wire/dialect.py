@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
 
 from connectors._engine.requests import Caller
+from connectors._messages.encoding import serialise
+from connectors._messages.resources import is_phase_alone
 from connectors._wire.envelopes import Envelope
 from connectors._wire.rejection import Reason, Rejected
 from connectors._wire.status import Status
 from connectors._wire.transport import Call
 from connectors.context import Protocol
 from connectors.errors import InvalidRequest
-from connectors.models import LogPage, Resource, TaskCategory
+from connectors.models import LogPage, Phase, Resource, TaskCategory
 
 __all__ = ["IDEMPOTENCY_KEY", "Dialect", "caller_of"]
 
@@ -40,6 +43,23 @@ class Dialect(ABC):
     @abstractmethod
     def write_resource(self, resource: Resource) -> Any:
         """``calls.Resource``. :raises ValueError: a value has no form on the wire; the message names it."""
+
+    def answer(self, resource: Resource) -> bytes:
+        """A ``GetTaskResponse``. :raises ValueError: as :meth:`write_resource`."""
+        if not is_phase_alone(resource):
+            return self._written(resource)
+        known = self._phases_alone.get(resource.phase)
+        if known is None:
+            known = self._phases_alone[resource.phase] = self._written(resource)
+        return known
+
+    @cached_property
+    def _phases_alone(self) -> dict[Phase, bytes]:
+        """The answers that are a phase and nothing else: to write one takes 20 µs."""
+        return {}
+
+    def _written(self, resource: Resource) -> bytes:
+        return serialise(self.calls.GetTaskResponse(resource=self.write_resource(resource)))
 
     @abstractmethod
     def write_logs(self, page: LogPage) -> Any:
@@ -72,7 +92,8 @@ def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None 
 
     :raises Rejected: the call's idempotency key is empty, longer than 255 characters, or not printable ASCII.
     """
-    key = call.metadata.get(IDEMPOTENCY_KEY)
+    metadata = call.metadata
+    key = metadata.get(IDEMPOTENCY_KEY)
     wrong_length = key is not None and not 0 < len(key.strip()) <= _LONGEST_KEY
     # A key that cannot be read is not a call without one: its repeat would start a second job.
     if wrong_length or IDEMPOTENCY_KEY in call.undecodable:
@@ -83,7 +104,7 @@ def caller_of(call: Call, protocol: Protocol, secrets: Mapping[str, str] | None 
         deadline=call.deadline,
         peer=call.peer,
         method=call.method,
-        trace={name: call.metadata[name] for name in _TRACE if name in call.metadata},
+        trace={name: metadata[name] for name in _TRACE if name in metadata},
         idempotency_key=key.strip() if key else "",
         secrets=secrets or {},
         on_answered=call.on_answered,

@@ -7,9 +7,9 @@ with its own.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from types import TracebackType
 from typing import TypeAlias
 
 from connectors._engine.outcome import status_of
@@ -43,19 +43,29 @@ class Rejected(StatusError):
         self.reason = reason
 
 
-@contextmanager
-def reading() -> Iterator[None]:
+class _Reading:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, Malformed):
+            raise Rejected(Status.INTERNAL, Reason.MALFORMED, str(error)) from None
+        if isinstance(error, InvalidRequest):
+            raise Rejected(Status.INVALID_ARGUMENT, Reason.INVALID_FIELD, error.message) from None
+
+
+_READING = _Reading()
+
+
+def reading() -> _Reading:
     """While a request is read: what is wrong with it rejects the call.
 
     INTERNAL for bytes that do not parse, as gRPC has it (https://grpc.io/docs/guides/status-codes/), INVALID_ARGUMENT
     for what they say.
     """
-    try:
-        yield
-    except Malformed as error:
-        raise Rejected(Status.INTERNAL, Reason.MALFORMED, str(error)) from None
-    except InvalidRequest as error:
-        raise Rejected(Status.INVALID_ARGUMENT, Reason.INVALID_FIELD, error.message) from None
+    return _READING
 
 
 def guarded(route: Route, on_rejected: OnRejected) -> Route:

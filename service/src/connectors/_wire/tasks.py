@@ -101,11 +101,9 @@ class _Tasks:
         if (fallback := self._elsewhere(call, request)) is not None:
             return await fallback.job(call, data, "get", request)
         resource = await self._engine.get(request)
-
-        def answer() -> bytes:
-            return serialise(self._calls.GetTaskResponse(resource=self._dialect.write_resource(resource)))
-
-        return await written(resource, answer)
+        if resource.outputs is None:
+            return self._dialect.answer(resource)
+        return await written(resource, lambda: self._dialect.answer(resource))
 
     async def delete(self, call: Call, data: bytes) -> bytes:
         message = await parsed(self._calls.DeleteTaskRequest, data)
