@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-
-import anyio
 
 from connectors._engine.events import FactObserver, KeyOutcome, Outcome
 from connectors._engine.fingerprint import fingerprint
@@ -121,33 +120,25 @@ class Creates:
 
     async def _make(self, flight: Flight[Created], work: Work, claim: Claim, before: Record | None) -> Created:
         proofs = [not claim.looked_for]
-        scope = anyio.CancelScope()
-        native = work.connector.dedupe == "native"
-        meta, adopts = None, ""
+        # where the platform does not dedupe, no create may go on that another server may be making again
+        lost = asyncio.timeout(None)
+        let_go = None if work.connector.dedupe == "native" else lambda: lost.reschedule(now())
         try:
-            # where the platform does not dedupe, no create may go on that another server may be making again
-            with self._reservations.holding(work, let_go=None if native else scope.cancel), scope:
-                # only now: a create that is repeated is given its job, whatever is paused
-                self._pauses.refuse(work.task_type, work.registered.plugin)
-                if before is not None:
-                    await self._predecessors.end(flight, work, before)
-                adopted = await self._predecessors.settle(flight, work)
-                if adopted is not None:
-                    meta, adopts = adopted.meta, adopted.key
-                else:
-                    # the backend may have gone on to its next attempt, whose create may have come already
-                    if not flight.waiting and now() - flight.started > _AT_ONCE:
-                        raise DeadlineExceeded("nobody waits for the job any more; none was made")
-                    within = math.inf if claim.looked_for else self._options.store_retention
-                    meta = await self._call(flight, work, proofs, adopt_within=within)
-            if meta is None:
-                raise Unavailable("the store was out of reach for too long; send the same request again")
+            with self._reservations.holding(work, let_go=let_go):
+                try:
+                    async with lost:
+                        meta, adopts = await self._job(flight, work, claim, before, proofs)
+                except TimeoutError as error:
+                    if not lost.expired():
+                        raise
+                    text = "the store was out of reach for too long; send the same request again"
+                    raise Unavailable(text) from error
         except KeyTaken:
             await self._reservations.mark_taken(work)
             raise
         except BaseException as error:
             # every try must prove it: one that was lost on the way may have made the job that the next was refused for
-            if isinstance(error, ConnectorError) and not scope.cancelled_caught and all(proofs):
+            if isinstance(error, ConnectorError) and not lost.expired() and all(proofs):
                 await self._reservations.release(work)
             else:
                 self._tell(flight, work, "unknown")
@@ -156,6 +147,23 @@ class Creates:
         self._tell(flight, work, "adopted" if adopts else "new", meta)
         taken = work.fingerprint or await _fingerprint(work.request)
         return Created(await self._reservations.complete(work, meta, fingerprint=taken, adopts=adopts), work.key)
+
+    async def _job(
+        self, flight: Flight[Created], work: Work, claim: Claim, before: Record | None, proofs: list[bool]
+    ) -> tuple[bytes, str]:
+        """The job's meta, and the key of the attempt that it was taken over from, if any."""
+        # only now: a create that is repeated is given its job, whatever is paused
+        self._pauses.refuse(work.task_type, work.registered.plugin)
+        if before is not None:
+            await self._predecessors.end(flight, work, before)
+        adopted = await self._predecessors.settle(flight, work)
+        if adopted is not None:
+            return adopted.meta, adopted.key
+        # the backend may have gone on to its next attempt, whose create may have come already
+        if not flight.waiting and now() - flight.started > _AT_ONCE:
+            raise DeadlineExceeded("nobody waits for the job any more; none was made")
+        within = math.inf if claim.looked_for else self._options.store_retention
+        return await self._call(flight, work, proofs, adopt_within=within), ""
 
     async def _create_without_store(self, flight: Flight[Created], work: Work) -> Created:
         """The platform makes one job per key by itself; the store is told of it when it is back."""

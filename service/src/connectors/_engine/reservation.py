@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import anyio
@@ -181,7 +181,8 @@ class Reservations:
     async def _note(self, work: Work, write: Awaitable[bool]) -> bool:
         """Whether the store was reached."""
         # shielded: this is written also when the work was cancelled, at the server's end
-        with anyio.move_on_after(_WRITE_TIMEOUT, shield=True):
+        at_once = self._store.at_once
+        with nullcontext() if at_once else anyio.move_on_after(_WRITE_TIMEOUT, shield=True):
             try:
                 if not await write:
                     log.warning("the reservation of %s was lost to another server before its end was written", work.key)
