@@ -2,28 +2,31 @@
 
     python -m benchmarks.hot_paths --rounds 10
 
-Compared is what the servers' processes used of the processor for the same number of calls, in turns of a fraction of a
-second: so it can be measured while the machine does other things. To measure another copy of the service, put its
-``src`` on ``PYTHONPATH``.
+Both servers are under load at the same time, on the same core, so that the kernel changes between them every few
+milliseconds: whatever else the machine does, it does to both. What each used of the processor is divided by the calls
+that it answered. The ratio of the two varies by some per cent from round to round, where their own figures double under
+load. To measure another copy of the service, put its ``src`` on ``PYTHONPATH``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import median, quantiles
+from statistics import median
 
 from benchmarks.load import Generator, Plan, Result
 from benchmarks.nothing import CREATE, GET, create_task, get_task
 from benchmarks.servers import Serving, connectors, cores, floor
 
-__all__ = ["PATHS", "HotPath", "measure"]
+__all__ = ["PATHS", "HotPath", "side_by_side"]
 
 PATHS: Mapping[str, str] = {"GetTask": GET, "CreateTask": CREATE}
-JOBS = 1024
-"""That exist when polls begin; every poll is about the one after."""
-OUTSTANDING = 64
+JOBS = 256
+"""That exist when polls begin; each poll is about the one after."""
+OUTSTANDING = 8
+"""Few: the calls of a round begin and end in batches of as many, which blur what one call cost."""
 
 
 @dataclass
@@ -44,75 +47,86 @@ class HotPath:
         """The median of the ratios."""
         return median(self.ratios)
 
-
-def measure(rounds: int, *, calls: int = 300) -> tuple[HotPath, ...]:
-    """Start both servers and measure. :param calls: of each method and server in each round.
-
-    :raises benchmarks.load.LoadError: a call failed.
-    """
-    server_core, own = cores()
-    with (
-        Generator(core=own) as generator,
-        floor(core=server_core) as raw,
-        connectors(core=server_core) as ours,
-    ):
-        return _measured(generator, raw, ours, rounds, calls)
-
-
-def _measured(generator: Generator, raw: Serving, ours: Serving, rounds: int, calls: int) -> tuple[HotPath, ...]:
-    bodies = {"GetTask": get_task(), "CreateTask": create_task()}
-    numbers = {"GetTask": JOBS, "CreateTask": 0}
-    paths = {name: HotPath(name) for name in PATHS}
-    first = {raw: 0, ours: 0}
-
-    def run(server: Serving, name: str, number: int) -> Result:
-        plan = Plan(
-            server.address,
-            PATHS[name],
-            bodies[name],
-            servers=(server.pid,),
-            connections=1,
-            outstanding=OUTSTANDING,
-            calls=number,
-            skip=OUTSTANDING,
-            first=first[server] if name == "CreateTask" else 0,
-            among=numbers[name],
-            patience=60.0,
+    def __str__(self) -> str:
+        mine, other = (median(each.cpu_per_call for each in results) * 1e6 for results in (self.ours, self.floor))
+        return (
+            f"{self.name}: {mine:.0f} µs of the processor per call, raw grpclib {other:.0f} µs:"
+            f" {self.ratio:.2f} times ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
         )
-        result = generator.run(plan).require()
-        if name == "CreateTask":
-            first[server] = result.next
-        return result
-
-    for server in (raw, ours):
-        run(server, "CreateTask", JOBS)  # the jobs that are polled; and what is made with the first calls
-        run(server, "GetTask", calls)
-    for servers in _turns(raw, ours, rounds):
-        for name, path in paths.items():
-            for server in servers:
-                (path.floor if server is raw else path.ours).append(run(server, name, calls))
-    return tuple(paths.values())
 
 
-def _turns(raw: Serving, ours: Serving, rounds: int) -> Iterator[tuple[Serving, Serving]]:
-    """Who is first changes: what a turn leaves behind shall not always fall on the same one."""
-    for number in range(rounds):
-        yield (raw, ours) if number % 2 == 0 else (ours, raw)
+@contextmanager
+def side_by_side() -> Iterator[Callable[[HotPath, int, float], None]]:
+    """Both servers, ready to be measured.
+
+    It gives a function that adds to a path's figures so many rounds of so many seconds. It blocks, and raises
+    :class:`benchmarks.load.LoadError` where a call failed or a server answered none.
+    """
+    core, own = cores()
+    with (
+        Generator(core=own) as for_ours,
+        Generator(core=own) as for_floor,
+        connectors(core=core) as ours,
+        floor(core=core) as raw,
+    ):
+        loaded = {ours: for_ours, raw: for_floor}
+        created = {server: _run(loaded[server], _creates(server, 0, calls=JOBS)).next for server in loaded}
+
+        def measure(path: HotPath, rounds: int, seconds: float) -> None:
+            for _ in range(rounds):
+                for server, generator in loaded.items():
+                    if path.name == "CreateTask":
+                        plan = _creates(server, created[server], seconds=seconds)
+                    else:
+                        plan = _polls(server, seconds=seconds)
+                    generator.begin(plan)
+                results = {server: generator.finish().require() for server, generator in loaded.items()}
+                path.ours.append(results[ours])
+                path.floor.append(results[raw])
+                created.update({server: max(created[server], result.next) for server, result in results.items()})
+
+        yield measure
+
+
+def _run(generator: Generator, plan: Plan) -> Result:
+    return generator.run(plan).require()
+
+
+def _creates(server: Serving, first: int, *, calls: int = 0, seconds: float = 0.0) -> Plan:
+    return _plan(server, CREATE, first=first, calls=calls, seconds=seconds)
+
+
+def _polls(server: Serving, *, seconds: float) -> Plan:
+    return _plan(server, GET, seconds=seconds)
+
+
+def _plan(server: Serving, path: str, *, first: int = 0, calls: int = 0, seconds: float = 0.0) -> Plan:
+    return Plan(
+        server.address,
+        path,
+        get_task() if path == GET else create_task(),
+        servers=(server.pid,),
+        connections=1,
+        outstanding=OUTSTANDING,
+        first=first,
+        among=JOBS if path == GET else 0,
+        calls=calls,
+        seconds=seconds,
+        warm_up=0.1,
+        patience=60.0,
+    )
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hot_paths", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10, help="default: 10")
-    parser.add_argument("--calls", type=int, default=300, help="of each method and server in a round (default: 300)")
+    parser.add_argument("--rounds", type=int, default=10, help="of each method (default: 10)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of each round (default: 1)")
     options = parser.parse_args()
-    for path in measure(options.rounds, calls=options.calls):
-        tenths = quantiles(path.ratios, n=10)
-        mine, other = (median(each.cpu_per_call for each in results) * 1e6 for results in (path.ours, path.floor))
-        print(
-            f"{path.name:<12}{mine:7.0f} µs of the processor per call, raw grpclib {other:5.0f} µs:"
-            f" {path.ratio:.2f} times ({tenths[0]:.2f} to {tenths[-1]:.2f})"
-        )
+    with side_by_side() as measure:
+        for path in map(HotPath, PATHS):
+            measure(path, options.rounds, options.seconds)
+            print(path, flush=True)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def floor(
         yield Serving(address, process.pid)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @contextmanager
