@@ -25,7 +25,7 @@ class NoteStore(UnreachableStore):
     def __init__(self) -> None:
         super().__init__()
         self.notes: list[str] = []
-        self.at_once = 0
+        self.under_way = 0
         self.most_at_once = 0
         self.slowness = 0.0
         self.broken_key = ""
@@ -33,15 +33,15 @@ class NoteStore(UnreachableStore):
     async def note(
         self, key: str, *, delivered: bool | None = None, polled: bool = False, terminal: str = ""
     ) -> Record | None:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         try:
             await anyio.sleep(self.slowness)
             if key == self.broken_key:
                 raise ValueError("the record is broken")
             record = await super().note(key, delivered=delivered, polled=polled, terminal=terminal)
         finally:
-            self.at_once -= 1
+            self.under_way -= 1
         self.notes.append(key)
         return record
 
