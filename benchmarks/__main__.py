@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -41,7 +42,10 @@ def main() -> None:
     (BUILD / "bench.json").write_text(report.as_json(), "utf-8")
     (BUILD / "benchmarks.svg").write_text(plot(report), "utf-8")
     print(report.as_text())
-    print(f"Written: {BUILD.name}/bench.json, {BUILD.name}/benchmarks.svg")
+    print(f"Written: {BUILD.name}/bench.json, {BUILD.name}/benchmarks.svg\n", flush=True)
+    if not options.only:
+        short = ["--rounds=2", "--records=1000"] if options.quick else []
+        failed |= subprocess.run([sys.executable, "-m", "benchmarks.stores", *short], check=False).returncode != 0
     sys.exit(1 if failed else 0)
 
 

@@ -47,8 +47,6 @@ class Counts:
     """Different jobs that were looked at."""
     inserts: int
     jobs_made: int
-    connections: int
-    """That were ever opened."""
 
 
 class Jobs:
@@ -58,7 +56,6 @@ class Jobs:
         self._asked: Counter[str] = Counter()
         self._seen: set[str] = set()
         self._made: set[str] = set()
-        self.connections = 0
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """Of one request. :param path: with its query."""
@@ -88,7 +85,6 @@ class Jobs:
             **{name: self._asked[name] for name in ("tokens", "gets", "inserts")},
             "jobs_asked_for": len(self._seen),
             "jobs_made": len(self._made),
-            "connections": self.connections,
         }
 
 
@@ -138,7 +134,6 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._jobs.connections += 1
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -18,7 +18,8 @@ __all__ = ["plot"]
 _WIDTH, _LEFT, _RIGHT = 860, 20, 150
 _HEAD, _ROW, _FOOT = 64, 46, 56
 _STYLE = """
-  text { font: 13px system-ui, sans-serif; fill: #24292f; }
+  .page { fill: #ffffff; }
+  text { font: 13px system-ui, sans-serif; fill: #24292f; stroke: #ffffff; stroke-width: 4px; paint-order: stroke; }
   .title { font-size: 16px; font-weight: 600; }
   .small { font-size: 11px; fill: #57606a; }
   .grid { stroke: #d0d7de; stroke-width: 1; }
@@ -28,7 +29,8 @@ _STYLE = """
   .bound { stroke: #24292f; stroke-width: 2; }
   .aim { fill: none; stroke: #24292f; stroke-width: 1.5; }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; }
+    .page { fill: #0d1117; }
+    text { fill: #e6edf3; stroke: #0d1117; }
     .small { fill: #9198a1; }
     .grid { stroke: #3d444d; }
     .one { stroke: #9198a1; }
@@ -49,6 +51,7 @@ def plot(report: Report) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
         "<title>How many times as good this service is as what stands beside it</title>",
         f"<style>{_STYLE}</style>",
+        f'<rect class="page" width="{_WIDTH}" height="{height}" rx="6"/>',
         f'<text x="{_LEFT}" y="26" class="title">How many times as good as what stands beside it</text>',
         *(
             f'<line x1="{scale.at(power):.1f}" y1="{_HEAD - 14}" x2="{scale.at(power):.1f}" y2="{bottom}"'
