@@ -14,9 +14,9 @@ from connectors._engine.requests import CreateRequest
 
 __all__ = ["fingerprint"]
 
-_NUMBERS = frozenset({int, float})
+_PLAIN = frozenset({str, bool, int, float, type(None)})
+"""Most of what there is: JSON tells these from each other by itself."""
 _known: dict[type[Any], tuple[str, ...] | None] = {}
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
 _LARGE = 32 * 1024  # bytes on the wire, from which on hashing would hold up the event loop for too long
 
 
@@ -46,19 +46,18 @@ def fingerprint_of(request: CreateRequest) -> str:
         "sql": template.sql,
         "run": [container.image, container.command, container.args] if container else None,
         "pod": template.k8s_pod,
-        "inputs": request.inputs(),
+        # their maps may have keys of any kind, of which JSON makes texts without a word
+        "inputs": {name: _canonical(value) for name, value in request.inputs().items()},
     }
-    return hashlib.sha256(_encode(_canonical(parts)).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_encode(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _canonical(value: Any) -> Any:
     kind = type(value)
-    if kind is str or kind is bool or value is None:  # most of what there is
+    if kind in _PLAIN:
         return value
     if kind is dict:
         return {f"{type(key).__name__}:{key}": _canonical(item) for key, item in value.items()}
-    if kind in _NUMBERS:
-        return [kind.__name__, repr(value)]
     if (names := _names_of(kind)) is not None:
         return [kind.__name__, {name: _canonical(getattr(value, name)) for name in names}]
     if isinstance(value, str):
@@ -77,3 +76,6 @@ def _names_of(kind: type[Any]) -> tuple[str, ...] | None:
     if kind not in _known:
         _known[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else None
     return _known[kind]
+
+
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=_canonical).encode
