@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from typing import Protocol, cast
 
 from connectors._wire.status import Status, StatusError
+from connectors._wire.transport.buffers import ConnectionBuffers
+from connectors._wire.transport.deadlines import Deadlines, Timer
 from connectors._wire.transport.inbox import CallEnded, Inbox
+from connectors._wire.transport.lane import Lane
+from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.outbound import Outbound
 from connectors._wire.transport.refusal import Reason, Refusal
 from connectors._wire.transport.request import Headers, text_metadata, undecodable_metadata
@@ -42,6 +45,36 @@ def unary(handler: Callable[[Call, bytes], Awaitable[bytes]]) -> Route:
     return Route(run)
 
 
+class CallService(Protocol):
+    """What all calls of a server share."""
+
+    @property
+    def limits(self) -> Limits:
+        """What callers may send, and how slowly."""
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Watches the calls' deadlines."""
+
+    @property
+    def on_rejected(self) -> Callable[[str, Status, str], None]:
+        """Told of each call that the transport ended by itself: its method, status and reason."""
+
+    @property
+    def on_unhandled(self) -> Callable[[str, BaseException], str]:
+        """Told of an error that a handler let out; gives the text that the caller gets."""
+
+
+class CallOwner(Protocol):
+    """What a call tells whoever began it."""
+
+    def answered(self, call: Call, lane: Lane) -> None:
+        """The call is over for its caller; its handler may still run."""
+
+    def left(self, call: Call) -> None:
+        """The call's handler has ended, or will never begin."""
+
+
 class Call:
     """One RPC as its handler sees it. The transport alone makes these."""
 
@@ -52,38 +85,83 @@ class Call:
     deadline: float | None
     """The instant of the event loop's clock when the caller gives up, None when it did not say."""
 
+    __slots__ = (
+        "_answer",
+        "_answered",
+        "_began",
+        "_ended",
+        "_headers",
+        "_inbox",
+        "_lane",
+        "_loop",
+        "_metadata",
+        "_on_answered",
+        "_outbound",
+        "_owner",
+        "_sending",
+        "_service",
+        "_task",
+        "_undecodable",
+        "deadline",
+        "method",
+        "peer",
+        "route",
+        "started",
+        "timer",
+    )
+
     def __init__(
         self,
-        *,
         method: str,
-        peer: str,
-        deadline: float | None,
         headers: Headers,
+        *,
+        lane: Lane,
+        encoding: str,
+        timeout: float | None,
         route: Route,
-        inbox: Inbox,
         outbound: Outbound,
-        closing: Callable[[], None],
-        on_rejected: Callable[[str, Status, str], None],
-        on_unhandled: Callable[[str, BaseException], str],
+        service: CallService,
+        owner: CallOwner,
+        buffers: ConnectionBuffers,
+        peer: str,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self.started = loop.time()
         self.method = method
         self.peer = peer
-        self.deadline = deadline
+        self.deadline = None if timeout is None else self.started + timeout
         self.route = route
+        self.timer: Timer | None = None
         self._headers = headers
-        self._inbox = inbox
+        self._lane = lane
         self._outbound = outbound
-        self._closing = closing
-        self._on_rejected = on_rejected
-        self._on_unhandled = on_unhandled
-        self.started = 0.0
+        self._service = service
+        self._owner = owner
+        self._loop = loop
+        self._metadata: Mapping[str, str] | None = None
+        self._undecodable: frozenset[str] | None = None
         self._answer: bytes | None = None
         self._sending = False
         self._ended = False
         self._answered = False
-        self._on_answered: list[Callable[[bool], None]] = []
+        self._began = False
+        self._on_answered: list[Callable[[bool], None]] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        streaming = route.client_streaming
+        self._inbox = Inbox(
+            lane,
+            single=not streaming,
+            max_bytes=service.limits.max_message_bytes,
+            encoding=encoding,
+            whole=self._whole,
+            refuse=self.refuse,
+            timeout=None if route.endless and streaming else service.limits.receive_timeout,
+            buffers=buffers,
+            loop=loop,
+        )
+        # grpclib hands the stream's DATA to whatever stands here, from the next event on.
+        lane.buffer = self._inbox
+        outbound.refuse = self.refuse_unread
 
     @property
     def headers(self) -> Headers:
@@ -97,15 +175,19 @@ class Call:
         self._outbound.initial = [*self._outbound.initial, *initial]
         self._outbound.trailing = [*self._outbound.trailing, *trailing]
 
-    @cached_property
+    @property
     def metadata(self) -> Mapping[str, str]:
         """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
-        return text_metadata(self._headers)
+        if self._metadata is None:
+            self._metadata = text_metadata(self._headers)
+        return self._metadata
 
-    @cached_property
+    @property
     def undecodable(self) -> frozenset[str]:
         """The names of metadata that came with a value that is not printable ASCII; ``metadata`` is without it."""
-        return undecodable_metadata(self._headers)
+        if self._undecodable is None:
+            self._undecodable = undecodable_metadata(self._headers)
+        return self._undecodable
 
     @property
     def ended(self) -> bool:
@@ -118,7 +200,9 @@ class Call:
         deadline passed, the caller or its connection is gone, or a failure was written instead.
         """
         if self._ended:
-            asyncio.get_running_loop().call_soon(callback, self._answered)
+            self._loop.call_soon(callback, self._answered)
+        elif self._on_answered is None:
+            self._on_answered = [callback]
         else:
             self._on_answered.append(callback)
 
@@ -156,37 +240,62 @@ class Call:
         """True while the handler can do nothing until more of the request arrives."""
         return self._inbox.incomplete
 
-    def start(self) -> asyncio.Task[None]:
-        """Runs the handler in a task of its own."""
-        loop = asyncio.get_running_loop()
-        self.started = loop.time()
-        if self.deadline is not None:
-            self._timer = loop.call_at(self.deadline, self._expire)
-        self._task = loop.create_task(self._run())
-        return self._task
+    def start(self) -> None:
+        """The headers have come. The handler of a unary request begins when that is there: it could only wait."""
+        due = self.deadline
+        if self.route.client_streaming:
+            self._begin()
+        else:
+            patience = self.started + self._service.limits.receive_timeout
+            due = patience if due is None or patience < due else due
+        if due is not None:
+            self._service.deadlines.watch(self, due, self._loop)
+
+    def due(self) -> None:
+        """The deadline has passed, or the time for a request to arrive in."""
+        self.timer = None
+        if self.deadline is not None and self._loop.time() >= self.deadline:
+            self.refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.DEADLINE, "the deadline passed before the answer"))
+            return
+        if not self._began:
+            self._inbox.late()
+        if self.deadline is not None and not self._ended:
+            self._service.deadlines.watch(self, self.deadline, self._loop)
 
     def refuse(self, refusal: Refusal) -> None:
         """Ends the call with a status of the transport's own."""
         if not self._ended:
             self._fail(refusal.status, refusal.message)
-            self._on_rejected(self.method, refusal.status, refusal.reason)
+            self._service.on_rejected(self.method, refusal.status, refusal.reason)
+
+    def refuse_unread(self, refusal: Refusal) -> None:
+        """The same for an answer that is not read: what a call holds of it is counted apart from its request."""
+        self.refuse(refusal)
 
     def abandon(self) -> None:
         """The caller is gone: nothing is written."""
         self._end()
 
+    def _whole(self) -> None:
+        if self._task is None and not self._ended:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._run())
+
     async def _run(self) -> None:
+        self._began = True
         try:
             await self.route.handler(self)
             if self._ended:
                 return
             if self.route.server_streaming:
                 self._outbound.end()
-            elif self._answer is not None:
-                await self._outbound.send_only(self._answer)
-            else:
+            elif self._answer is None:
                 raise RuntimeError("the handler returned without an answer")
-            in_time = self.deadline is None or asyncio.get_running_loop().time() < self.deadline
+            elif not self._outbound.send_at_once(self._answer):
+                await self._outbound.send_only(self._answer)
+            in_time = self.deadline is None or self._loop.time() < self.deadline
             self._end(answered=self._outbound.written and in_time)
         except StatusError as error:
             self._fail(error.status, error.message, error.trailers)
@@ -195,16 +304,14 @@ class Call:
             if self._ended or (task is not None and task.cancelling()):
                 raise
             # Nobody cancelled this call: the handler awaited something that was cancelled under it.
-            self._fail(Status.INTERNAL, self._on_unhandled(self.method, error))
+            self._fail(Status.INTERNAL, self._service.on_unhandled(self.method, error))
         except Exception as error:  # noqa: BLE001 - whatever a handler lets out, its caller gets an answer
             if not self._ended:
-                self._fail(Status.INTERNAL, self._on_unhandled(self.method, error))
+                self._fail(Status.INTERNAL, self._service.on_unhandled(self.method, error))
         finally:
             # Reached open only when the loop itself is being torn down, or the callback above raised.
             self._fail(Status.UNAVAILABLE, "the call was interrupted")
-
-    def _expire(self) -> None:
-        self.refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.DEADLINE, "the deadline passed before the answer"))
+            self._owner.left(self)
 
     def _fail(self, status: Status, message: str, trailers: Headers | None = None) -> None:
         if not self._ended:
@@ -215,13 +322,15 @@ class Call:
         if self._ended:
             return
         self._ended, self._answered = True, answered
-        if self._timer is not None:
-            self._timer.cancel()
+        self._service.deadlines.forget(self)
         self._inbox.close()
-        self._closing()
+        self._outbound.refuse = None
+        self._owner.answered(self, self._lane)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+        if not self._began:
+            self._owner.left(self)
         # not called from here: what a callback does or raises must not reach into the connection's own work
-        for callback in self._on_answered:
-            asyncio.get_running_loop().call_soon(callback, answered)
-        self._on_answered.clear()
+        for callback in self._on_answered or ():
+            self._loop.call_soon(callback, answered)
+        self._on_answered = None

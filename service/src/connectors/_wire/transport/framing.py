@@ -20,6 +20,14 @@ def frame(message: bytes) -> bytes:
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
+def only_message(data: bytes, max_bytes: int) -> bytes | None:
+    """The message, where ``data`` is a whole one that is neither compressed nor over the limit, and nothing else."""
+    size = len(data) - PREFIX_BYTES
+    if 0 <= size <= max_bytes and data[0] == 0 and int.from_bytes(data[1:PREFIX_BYTES], "big") == size:
+        return data[PREFIX_BYTES:]
+    return None
+
+
 class MessageReader:
     """Cuts the DATA of one stream into messages, and refuses what is not one.
 
@@ -58,10 +66,6 @@ class MessageReader:
     def pending(self) -> int:
         """Bytes of a message that is not whole."""
         return len(self._buffer)
-
-    def clear(self) -> None:
-        """Forgets what is not whole."""
-        self._buffer.clear()
 
     def end(self) -> None:
         """The stream ended here. :raises Refusal: in the middle of a message."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
 from urllib.parse import quote
 
-from grpclib.protocol import Stream
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 
 from connectors._wire.status import Status
 from connectors._wire.transport.buffers import ConnectionBuffers, Refuse
 from connectors._wire.transport.framing import frame
 from connectors._wire.transport.gate import Gate
+from connectors._wire.transport.header_blocks import literal_block
+from connectors._wire.transport.http2 import Http2
+from connectors._wire.transport.lane import Lane
 from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
 from connectors._wire.transport.refusal import Reason, Refusal
 from connectors._wire.transport.request import Headers
@@ -23,6 +23,8 @@ MAX_STATUS_MESSAGE_BYTES = 4096
 _OPENING = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip")]
 _HEADERS = [(b":status", b"200"), *_OPENING]
 _OK_TRAILERS = [(b"grpc-status", b"0")]
+_HEADERS_BLOCK, _OK_TRAILERS_BLOCK = literal_block(_HEADERS), literal_block(_OK_TRAILERS)
+"""The same as bytes: nearly every answer has these, and no other."""
 # Printable ASCII but the percent sign stands for itself (gRPC over HTTP/2, Status-Message).
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
@@ -69,20 +71,51 @@ class Unread:
 class Outbound:
     """Writes one answer. Nothing is written once the stream or its connection is gone."""
 
-    __slots__ = ("_gate", "_h2", "_id", "_opened", "_stream", "initial", "trailing", "unread", "written")
+    __slots__ = (
+        "_buffers",
+        "_gate",
+        "_h2",
+        "_lane",
+        "_opened",
+        "_timeout",
+        "_unread",
+        "initial",
+        "refuse",
+        "trailing",
+        "written",
+    )
 
-    def __init__(self, stream: Stream, h2: H2Connection, gate: Gate) -> None:
-        self._stream = stream
+    def __init__(self, lane: Lane, h2: Http2, gate: Gate, buffers: ConnectionBuffers, timeout: float) -> None:
+        """:param timeout: seconds in which a caller has to take a message."""
+        self._lane = lane
         self._gate = gate
-        self.unread: Unread | None = None
-        """What bounds the time and the bytes that messages wait for their reader."""
-        self._id = cast(int, stream.id)  # a stream that a caller opened has one
         self._h2 = h2
+        self._buffers = buffers
+        self._timeout = timeout
+        self._unread: Unread | None = None
         self._opened = False
+        self.refuse: Refuse | None = None
+        """Ends the call whose answer this is, where its caller does not take it; None while there is no such call."""
         self.initial: Headers = ()
         self.trailing: Headers = ()
         self.written = False
         """Whether an answer went out whole, its trailers included, on a stream and a connection that were open."""
+
+    def send_at_once(self, message: bytes) -> bool:
+        """Writes a whole unary answer, if it is an ordinary one whose caller waits for it; else nothing."""
+        if (
+            self.initial
+            or self.trailing
+            or self._lane.connection.is_closing()
+            or not self._lane.connection.write_ready.is_set()
+            or not self._h2.answer(self._lane.id, _HEADERS_BLOCK, message, _OK_TRAILERS_BLOCK)
+        ):
+            return False
+        self._gate.sent_data()
+        self._gate.answered()
+        self.written = True
+        self._lane.connection.flush_soon()
+        return True
 
     async def send(self, message: bytes) -> None:
         """Writes one message of a stream of them, as fast as the caller reads."""
@@ -90,7 +123,7 @@ class Outbound:
         self._flush()
 
     async def send_only(self, message: bytes) -> None:
-        """Writes a whole unary answer: one socket write if the caller's window takes it."""
+        """Writes a whole unary answer, as fast as the caller reads."""
         await self._message(message)
         self.end()
 
@@ -116,13 +149,14 @@ class Outbound:
 
     def refuse_stream(self) -> None:
         """Rejects a stream that this connection no longer takes; the caller may safely send it elsewhere."""
-        if self._stream.closable:
-            self._h2.reset_stream(self._id, error_code=ErrorCodes.REFUSED_STREAM)
+        if self._lane.closable:
+            self._h2.reset_stream(self._lane.id, error_code=ErrorCodes.REFUSED_STREAM)
+            self._h2.forget(self._lane.id)
             self._flush()
 
     def _open(self) -> None:
-        if not self._opened and self._stream.closable:
-            self._h2.send_headers(self._id, [*_HEADERS, *self.initial] if self.initial else _HEADERS)
+        if not self._opened and self._lane.closable:
+            self._h2.send_headers(self._lane.id, [*_HEADERS, *self.initial] if self.initial else _HEADERS)
             self._opened = True
 
     async def _message(self, message: bytes) -> None:
@@ -131,48 +165,50 @@ class Outbound:
             self._open()
             await self._data(frame(message))
         finally:
-            if self.unread is not None:
-                self.unread.over()
+            if self._unread is not None:
+                self._unread.over()
 
     async def _data(self, data: bytes) -> None:
         position, size = 0, len(data)
-        while self._stream.closable:
-            window = self._h2.local_flow_control_window(self._id)
+        while self._lane.closable:
+            window = self._h2.local_flow_control_window(self._lane.id)
             if window > 0:
                 end = min(position + min(window, self._h2.max_outbound_frame_size), size)
-                self._h2.send_data(self._id, data[position:end])
+                self._h2.send_data(self._lane.id, data[position:end])
                 self._gate.sent_data()
                 position = end
                 if position == size:
                     return
                 continue
-            self._stream.window_updated.clear()
             self._flush()
             self._waits(size - position)
-            await self._stream.window_updated.wait()
+            await self._lane.window()
             await self._writable(size - position)
 
     def _finish(self, trailers: list[tuple[bytes, bytes]]) -> None:
-        if not self._stream.closable:
+        if not self._lane.closable:
             return
-        self._h2.send_headers(self._id, trailers, end_stream=True)
+        self._h2.send_headers(self._lane.id, trailers, end_stream=True)
         self._gate.answered()
-        self.written = not self._stream.connection.is_closing()
-        if self._stream.closable:
+        self.written = not self._lane.connection.is_closing()
+        if self._lane.closable:
             # The caller has not half-closed: tell it that nothing more is read (RFC 9113, section 8.1).
-            self._h2.reset_stream(self._id, error_code=ErrorCodes.NO_ERROR)
-        self._flush()
+            self._h2.reset_stream(self._lane.id, error_code=ErrorCodes.NO_ERROR)
+        self._h2.forget(self._lane.id)
+        self._lane.connection.flush_soon()
 
     async def _writable(self, size: int) -> None:
-        ready = self._stream.connection.write_ready
+        ready = self._lane.connection.write_ready
         if not ready.is_set():
             self._waits(size)
             await ready.wait()
 
     def _waits(self, size: int) -> None:
-        if self.unread is not None:
-            self.unread.waits(size)
+        if self._unread is None and self.refuse is not None:
+            self._unread = Unread(self._buffers, self.refuse, self._timeout)
+        if self._unread is not None:
+            self._unread.waits(size)
 
     def _flush(self) -> None:
-        if not self._stream.connection.is_closing():
-            self._stream.connection.flush()
+        if not self._lane.connection.is_closing():
+            self._lane.connection.flush()

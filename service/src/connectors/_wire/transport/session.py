@@ -9,11 +9,11 @@ import random
 from typing import Protocol, cast
 
 from grpclib.config import Configuration
-from grpclib.protocol import Connection, EventsProcessor, H2Protocol
+from grpclib.protocol import EventsProcessor, H2Protocol
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
-from h2.events import Event, PingAckReceived, RemoteSettingsChanged
+from h2.events import Event, PingAckReceived, RemoteSettingsChanged, RequestReceived, StreamReset, WindowUpdated
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
@@ -21,9 +21,14 @@ from hyperframe.frame import GoAwayFrame
 from connectors._wire.status import Status
 from connectors._wire.transport.dispatch import Dispatcher, Service
 from connectors._wire.transport.gate import Flood, Gate
-from connectors._wire.transport.limits import AGE_SPREAD, CLOSED_STREAMS, LINGER_S, MAX_SETTINGS
+from connectors._wire.transport.http2 import Http2
+from connectors._wire.transport.inbox import Inbox
+from connectors._wire.transport.intake import Intake
+from connectors._wire.transport.lane import Lane, Line
+from connectors._wire.transport.limits import AGE_SPREAD, LINGER_S, MAX_SETTINGS
 from connectors._wire.transport.peer import address_of
 from connectors._wire.transport.refusal import Reason, Refusal
+from connectors._wire.transport.request import Headers
 
 STREAM_WINDOW_BYTES = 4 * 1024 * 1024
 CONNECTION_WINDOW_BYTES = 4 * STREAM_WINDOW_BYTES
@@ -39,6 +44,7 @@ _HEADER_LIST_HARD_FACTOR = 4
 _LAST_STREAM_ID = 2**31 - 1
 # Two, since a client may confirm the first before it writes the streams that it had begun by then: gRPC's C core does.
 _DRAIN_PINGS = (b"draining", b"drained?")
+_GOAWAY = b"\x07"
 _TLS_RECORD = b"\x16\x03"
 """How the first message of TLS begins."""
 
@@ -72,14 +78,10 @@ class SessionOwner(Protocol):
         """The connection is gone."""
 
 
-class _Http2(H2Connection):
-    """h2 remembers 65,536 streams that are over, which is 8 MB for each connection."""
-
-    MAX_CLOSED_STREAMS = CLOSED_STREAMS
-
-
 class _Events(EventsProcessor):
-    def __init__(self, dispatcher: Dispatcher, connection: Connection, session: Session) -> None:
+    connection: Line
+
+    def __init__(self, dispatcher: Dispatcher, connection: Line, session: Session) -> None:
         super().__init__(dispatcher, connection)
         self._session = session
 
@@ -90,8 +92,21 @@ class _Events(EventsProcessor):
             # Extension frames and the like: HTTP/2 wants what is not understood to be ignored (RFC 9113, section 5.5).
             _logger.debug("ignored %r", event)
 
+    def process_request_received(self, event: RequestReceived) -> None:
+        self._session.began(event.stream_id, cast(Headers, event.headers))  # bytes: decoding is turned off
+
+    def process_stream_reset(self, event: StreamReset) -> None:
+        self._session.was_reset(event.stream_id)
+        super().process_stream_reset(event)
+
+    def process_window_updated(self, event: WindowUpdated) -> None:
+        for lane in self.connection.waiting:
+            if event.stream_id in (0, lane.id):
+                lane.window_updated.set()
+
     def process_remote_settings_changed(self, event: RemoteSettingsChanged) -> None:
-        super().process_remote_settings_changed(event)
+        for lane in self.connection.waiting:  # for a window: it may have changed
+            lane.window_updated.set()
         self._session.greeted()
 
     def process_ping_ack_received(self, event: PingAckReceived) -> None:
@@ -102,6 +117,7 @@ class _Events(EventsProcessor):
 class Session(H2Protocol):
     """One connection, from its first byte to its last."""
 
+    connection: Line
     dispatcher: Dispatcher
 
     def __init__(self, owner: SessionOwner, service: Service) -> None:
@@ -124,8 +140,8 @@ class Session(H2Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends our settings, or turns the client away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
-        self._h2 = _Http2(config=_H2_CONFIG)
         limits = self._service.limits
+        self._h2 = Http2(_H2_CONFIG, most_streams=limits.max_concurrent_streams, stream_window=STREAM_WINDOW_BYTES)
         self._h2.local_settings = Settings(
             client=False,
             initial_values={
@@ -137,8 +153,9 @@ class Session(H2Protocol):
         self._h2.decoder.max_header_list_size = _HEADER_LIST_HARD_FACTOR * limits.max_header_list_bytes
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
-        self.connection = Connection(self._h2, self._transport, config=self.config)
+        self.connection = Line(self._h2, self._transport, config=self.config)
         self._gate = Gate(self._h2.max_inbound_frame_size)
+        self._intake = Intake(self._h2, self._gate, self)
         self.dispatcher = Dispatcher(
             self._service,
             self._h2,
@@ -183,6 +200,35 @@ class Session(H2Protocol):
         self._read_or_not()
         if self._reader_timer is not None:
             self._reader_timer.cancel()
+
+    def began(self, stream_id: int, headers: Headers) -> None:
+        """A request's headers came."""
+        lane = Lane(self.connection, self._h2, self._transport, stream_id, self.processor.streams)
+        self.dispatcher.begin(lane, headers)
+
+    def ended(self, stream_id: int, data: bytes) -> None:
+        """DATA came that ends a request."""
+        lane = self.processor.streams.get(stream_id)
+        inbox = None if lane is None else cast(Inbox, lane.buffer)
+        if inbox is None or inbox.last(data):
+            self._h2.give_back(len(data))
+        else:
+            inbox.add(data, len(data))
+            inbox.eof()
+
+    def came(self, data: bytes) -> bool:
+        """Any other frame came. False once the connection closes."""
+        if data[3:4] == _GOAWAY:
+            self.connection.flush()  # h2 would drop what is not written yet
+        for event in self.connection.feed(data):
+            self.processor.process(event)
+        if len(self._h2.remote_settings) > MAX_SETTINGS:
+            raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings")
+        return not self.connection.is_closing()
+
+    def was_reset(self, stream_id: int) -> None:
+        """A stream is over before its time."""
+        self._h2.forget(stream_id)
 
     def greeted(self) -> None:
         """The client's first settings came: it speaks HTTP/2."""
@@ -243,6 +289,8 @@ class Session(H2Protocol):
 
     def close(self) -> None:
         """Closes once what was written has left."""
+        if not self.connection.is_closing():
+            self.connection.flush()
         self.processor.close("connection closed")
 
     def abort(self) -> None:
@@ -274,12 +322,7 @@ class Session(H2Protocol):
         if self._linger_timer is not None or self.connection.is_closing():
             return
         try:
-            end = self._gate.cut(data)
-            events = self.connection.feed(data if end == len(data) else data[:end])
-            if len(self._h2.remote_settings) > MAX_SETTINGS:
-                raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings")
-            for event in events:
-                self.processor.process(event)
+            rest = self._intake.take(data)
         except Flood as flood:
             _logger.debug("turned away %s: %s", address_of(self._transport), flood)
             self._violation(flood.reason, Status.RESOURCE_EXHAUSTED, ErrorCodes.ENHANCE_YOUR_CALM)
@@ -294,8 +337,8 @@ class Session(H2Protocol):
         if self.connection.is_closing():
             return
         self.connection.flush()
-        if end < len(data):
-            self._pending = data[end:]
+        if rest:
+            self._pending = rest
             self._read_or_not()
             asyncio.get_running_loop().call_soon(self._go_on)
 
