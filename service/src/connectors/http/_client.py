@@ -125,9 +125,8 @@ class HttpClient:
         session = self._session(proxied=proxy is not None)
         with watched_request(method, target.scheme, target.host or "", target.port) as watch:
             try:
-                async with (
-                    asyncio.timeout(timeout),
-                    session.request(
+                async with asyncio.timeout(timeout):
+                    answer = await session.request(
                         method,
                         target,
                         params=params,
@@ -136,10 +135,11 @@ class HttpClient:
                         data=body,
                         allow_redirects=False,
                         proxy=proxy,
-                        timeout=aiohttp.ClientTimeout(),
-                    ) as answer,
-                ):
-                    whole = await self._read(answer)
+                    )
+                    try:
+                        whole = await self._read(answer)
+                    finally:
+                        answer.release()
                     watch.status = answer.status
                     return HttpResponse(answer.status, answer.headers, whole)
             except TimeoutError as error:
@@ -185,18 +185,20 @@ class HttpClient:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(**pool),
             headers={"User-Agent": self._user_agent},
+            timeout=aiohttp.ClientTimeout(),  # none: each request has its own
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
             auto_decompress=True,
         )
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        chunks = bytearray()
-        async for chunk in answer.content.iter_any():
-            chunks += chunk
-            if len(chunks) > self._max_body_bytes:
+        content, read, whole = answer.content, 0, []
+        while chunk := await content.readany():
+            read += len(chunk)
+            if read > self._max_body_bytes:
                 raise Unavailable(f"{answer.url.host} answered with more than {self._max_body_bytes} bytes")
-        return bytes(chunks)
+            whole.append(chunk)
+        return whole[0] if len(whole) == 1 else b"".join(whole)
 
     async def aclose(self) -> None:
         """Close the pool and its connections."""
