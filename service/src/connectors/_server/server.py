@@ -117,7 +117,11 @@ class Server:
         log.info("idempotency records are in %s", in_use, extra={"fields": {"event": "store", "store": in_use}})
         self._metrics.show_store(lambda: self._store.down_since is None, lambda: self._store.outages)
         http = await stack.enter_async_context(
-            HttpClient(user_agent=f"connectors/{version()}", egress=settings.egress())
+            HttpClient(
+                connections=settings.concurrency,  # fewer, and the calls to a slow platform would keep others waiting
+                user_agent=f"connectors/{version()}",
+                egress=settings.egress(),
+            )
         )
         registry = await self._start_connectors(http)
         self._engine = await stack.enter_async_context(
