@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from connectors._messages.schema import Field, Kind, Plan, full_name, plan_of
 
-__all__ = ["MAX_DEPTH", "Malformed", "check", "parse", "payloads", "varint_at"]
+__all__ = ["MAX_DEPTH", "Malformed", "check", "parse", "parts", "payloads", "varint_at"]
 
 MAX_DEPTH = 100
 """How deep messages may be nested in the outermost one: the default of protobuf's C++, Java and Python runtimes."""
@@ -32,8 +32,10 @@ class _Fault(Exception):
     """What is wrong, while the message's name is not at hand."""
 
 
-def parse(cls: type[M], data: bytes, *, streamed: Collection[type[Any]] = ()) -> M:
+def parse(cls: type[M], data: bytes, *, streamed: Collection[type[Any]] = (), part_of: type[Any] | None = None) -> M:
     """The message that ``data`` holds.
+
+    :param part_of: the message that it lies in; what is wrong is told of that one.
 
     :param streamed: classes whose maps and lists of messages are read while they are gone through, one element at a
         time, and never held: a message of millions of small ones takes a hundred times its own size, and the garbage
@@ -45,19 +47,55 @@ def parse(cls: type[M], data: bytes, *, streamed: Collection[type[Any]] = ()) ->
     plan = plan_of(cls)
     values = plan.values()
     try:
-        _fill(values, plan, data, 0, len(data), 0, False, streamed)
+        _fill(values, plan, data, 0, len(data), 1 if part_of else 0, False, streamed)
     except (_Fault, IndexError, UnicodeDecodeError) as fault:
-        raise _malformed(cls, fault) from None
+        raise _malformed(part_of or cls, fault) from None
     message: M = plan.message(values)
     return message
 
 
-def check(cls: type[Any], data: bytes) -> None:
+def check(cls: type[Any], data: bytes, *, part_of: type[Any] | None = None) -> None:
     """Whether :func:`parse` would take ``data``, at a fraction of its cost. :raises Malformed: it would not."""
     try:
-        _scan(plan_of(cls), data, 0, len(data), 0)
+        _scan(plan_of(cls), data, 0, len(data), 1 if part_of else 0)
+    except (_Fault, IndexError, UnicodeDecodeError) as fault:
+        raise _malformed(part_of or cls, fault) from None
+
+
+def parts(cls: type[Any], data: bytes) -> dict[str, bytearray]:
+    """The single messages, texts and bytes in a message, unread, by the names of their fields. A message that came in
+    pieces is the pieces in a row, as protobuf has it.
+
+    :raises Malformed: as :func:`parse`, of the outermost message alone: what is in a part is not looked at, unless it
+        came in pieces.
+    """
+    plan, found, pieces = plan_of(cls), dict[str, bytearray](), False
+    by_tag, position, end = plan.by_tag, 0, len(data)
+    try:
+        while position < end:
+            tag, position = _tag_at(data, position)
+            field = by_tag.get(tag)
+            if field is None:
+                position = _unknown(tag, plan, data, position)
+            elif field.kind not in _PARTS:
+                position = _skip(tag, data, position)
+            else:
+                size, start = varint_at(data, position)
+                position = start + size
+                if position > end:
+                    raise _Fault(_CUT)
+                if field.kind == _TEXT:
+                    data[start:position].decode()
+                if field.kind == _MESSAGE and field.name in found:  # grown in place: there may be very many pieces
+                    found[field.name] += data[start:position]
+                    pieces = True
+                else:
+                    found[field.name] = bytearray(data[start:position])
     except (_Fault, IndexError, UnicodeDecodeError) as fault:
         raise _malformed(cls, fault) from None
+    if pieces:  # each must be whole by itself, which does not show once they are put together
+        check(cls, data)
+    return found
 
 
 def payloads(data: bytes) -> Iterator[tuple[int, bytes | int, bytes]]:
@@ -117,6 +155,8 @@ _TOO_DEEP = f"they are nested more than {MAX_DEPTH} levels deep"
 # Names of the module's own: looking one up in a class takes longer.
 _FIXED, _TEXT, _TEXTS, _RAW, _RAWS = Kind.FIXED, Kind.TEXT, Kind.TEXTS, Kind.RAW, Kind.RAWS
 _VARINT, _MESSAGE, _MESSAGES, _MAP, _PACKED = Kind.VARINT, Kind.MESSAGE, Kind.MESSAGES, Kind.MAP, Kind.PACKED
+_PARTS = frozenset({_TEXT, _RAW, _MESSAGE})
+_new = object.__new__
 
 
 class _Stream:
@@ -207,7 +247,8 @@ def _fill(  # noqa: PLR0917 - called for every message
                 inner, its = values[name], detail.plan
                 if inner is None:
                     content = its.values()
-                    values[name] = its.message(content)
+                    values[name] = inner = _new(its.cls)  # as Plan.message, with a call less
+                    inner.__dict__ = content
                     _fill(content, its, data, position, stop, depth + 1, False, streamed)
                 else:
                     _fill(inner.__dict__, its, data, position, stop, depth + 1, True, streamed)
@@ -220,10 +261,12 @@ def _fill(  # noqa: PLR0917 - called for every message
                 values[name].add(begin, end)
             elif kind == _MAP:
                 its = detail.plan
-                content = its.values()
-                _fill(content, its, data, position, stop, depth + 1, False, streamed)
-                key, value = its.key_and_value(content)
-                values[name][key] = value
+                texts = _texts_at(data, position, stop) if its.is_texts else None
+                if texts is None:
+                    content = its.values()
+                    _fill(content, its, data, position, stop, depth + 1, False, streamed)
+                    texts = its.key_and_value(content)
+                values[name][texts[0]] = texts[1]
             elif kind == _MESSAGES:
                 its = detail.plan
                 content = its.values()
@@ -246,6 +289,18 @@ def _fill(  # noqa: PLR0917 - called for every message
                 values[name].append(value)
     if position > end:
         raise _Fault(_CUT)
+
+
+def _texts_at(data: bytes, position: int, stop: int) -> tuple[str, str] | None:
+    """The key and value of a map's entry, where both are there, in order, and shorter than 128 bytes, as nearly all
+    are: a fifth of what it takes to read it as a message.
+    """
+    if stop - position < 4 or data[position] != 0x0A or data[position + 1] > 0x7F:
+        return None
+    middle = position + 2 + data[position + 1]
+    if middle + 2 > stop or data[middle] != 0x12 or middle + 2 + data[middle + 1] != stop or data[middle + 1] > 0x7F:
+        return None
+    return data[position + 2 : middle].decode(), data[middle + 2 : stop].decode()
 
 
 def _fill_other(  # noqa: PLR0917 - called for every field of these kinds

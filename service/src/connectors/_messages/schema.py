@@ -119,6 +119,10 @@ class Plan:
                 self.maps.append(name)
             else:
                 self.single[name] = _default(meta, hint)
+        if not self.lists and not self.maps:
+            self.values = self.single.copy  # type: ignore[method-assign]  # most messages: half the time
+        self.is_texts = cls is _Entry and all(field.kind == Kind.TEXT for field in self.fields)
+        """Whether these are entries of a map from texts to texts."""
 
     def values(self) -> dict[str, Any]:
         """What an empty message holds, by the names of its fields."""

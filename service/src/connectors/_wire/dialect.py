@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from types import ModuleType
 from typing import Any, ClassVar
@@ -36,8 +36,13 @@ class Dialect(ABC):
     core: ModuleType
     """The generated literals, templates and identifiers."""
 
+    inputs: ClassVar[type[Any]]
+    """The message that holds a task's inputs."""
+    streamed: ClassVar[Collection[type[Any]]]
+    """What of it can be read as a stream (:func:`connectors._messages.decoding.parse`)."""
+
     @abstractmethod
-    def read_inputs(self, data: bytes) -> Mapping[str, Any]:
+    def read_inputs(self, message: Any) -> Mapping[str, Any]:
         """The inputs' native values. :raises InvalidRequest: one has none; the message names it."""
 
     @abstractmethod

@@ -1,41 +1,34 @@
-"""Requests that are checked whole, and read no further than they have to be.
+"""Requests in parts, and what is found out once.
 
-A create that repeats another is answered without its template or its inputs having been decoded, unless they are so
-large that decoding them has to be done beside the event loop, ahead of the answer.
+Small parts are parsed at once, which also checks them; their native values are made when they are asked for. Large ones
+are checked, and read as a stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
-from connectors._messages.decoding import check, payloads
-from connectors._messages.schema import Kind, plan_of, varint
+from connectors._messages.decoding import check, parse, parts, payloads
+from connectors._messages.schema import plan_of, varint
 from connectors.errors import InvalidRequest
 from connectors.models import TaskCategory
 
-__all__ = ["Envelope", "Once", "task_category_of"]
+__all__ = ["Envelope", "Once", "task_category_in"]
 
 T = TypeVar("T")
 
 
 class Envelope:
-    """A message whose parts are bytes until they are asked for, by the names of its fields: messages and texts."""
+    """A message whose parts are bytes until they are asked for, by the names of its fields: messages and texts. Whoever
+    takes a part is to check or to parse it.
+    """
 
     def __init__(self, cls: type[Any], data: bytes) -> None:
-        """:raises Malformed: the bytes, to the innermost message, are not what ``cls`` says."""
-        check(cls, data)
+        """:raises Malformed: the bytes are not what ``cls`` says, as far as its own fields go."""
+        self._cls = cls
         self._fields = plan_of(cls).by_name
-        by_number = {field.number: field for field in self._fields.values()}
-        self._parts: dict[str, bytearray] = {}
-        for number, content, _ in payloads(data):
-            field = by_number.get(number)
-            if field is None or not isinstance(content, bytes):
-                continue
-            if field.kind == Kind.MESSAGE:  # grown in place: there may be millions of pieces
-                self._parts.setdefault(field.name, bytearray()).extend(content)
-            else:
-                self._parts[field.name] = bytearray(content)
+        self._parts = parts(cls, data)
 
     def raw(self, name: str) -> bytes | None:
         """The bytes of a message, None where it is absent. One that came in pieces is the pieces in a row, as protobuf
@@ -43,6 +36,25 @@ class Envelope:
         """
         part = self._parts.get(name)
         return None if part is None else bytes(part)
+
+    def message(self, name: str, cls: type[T]) -> T | None:
+        """A message, None where it is absent. :raises Malformed: its bytes are none."""
+        part = self._parts.get(name)
+        return None if part is None else parse(cls, bytes(part), part_of=self._cls)
+
+    def reader(self, name: str, cls: type[T], *, streamed: Collection[type[Any]] | None) -> Callable[[], T]:
+        """Gives a message, an empty one where it is absent.
+
+        :param streamed: of a large one, what is to be read as a stream: it is checked now, and parsed by whoever asks.
+            None: it is parsed now, which takes no longer than to check it.
+        :raises Malformed: its bytes are no such message.
+        """
+        data = self.raw(name) or b""
+        if streamed is None:
+            message = parse(cls, data, part_of=self._cls)
+            return lambda: message
+        check(cls, data, part_of=self._cls)
+        return lambda: parse(cls, data, streamed=streamed)
 
     def text(self, name: str) -> str:
         """A text; "" where it is absent."""
@@ -89,14 +101,11 @@ class Once(Generic[T]):
         return self._value
 
 
-def task_category_of(cls: type[Any], template: bytes | None) -> TaskCategory:
-    """The type and version in a template's checked bytes.
+def task_category_in(cls: type[Any], template: bytes) -> TaskCategory:
+    """The type and version in a template's checked bytes; "" where it names no type.
 
     :param cls: the protocol's ``TaskTemplate``.
-    :raises InvalidRequest: there is no template, or it names no type.
     """
-    if template is None:
-        raise InvalidRequest("template is missing: the request names no task")
     fields = plan_of(cls).by_name
     kind, version = fields["type"], fields["task_type_version"]
     name, number = b"", 0
@@ -105,6 +114,4 @@ def task_category_of(cls: type[Any], template: bytes | None) -> TaskCategory:
             name = content
         elif its == version.number and isinstance(content, int):
             number = version.detail.of(content)
-    if not name:
-        raise InvalidRequest("template.type is empty: it names the connector")
     return TaskCategory(name.decode(), number)

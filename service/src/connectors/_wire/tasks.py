@@ -7,20 +7,19 @@ from typing import Any
 
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller, CreateRequest, JobRequest
-from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.executions import read_execution_metadata
 from connectors._messages.instants import read_duration, read_timestamp
 from connectors._messages.observations import write_metric
 from connectors._messages.templates import STREAMED, read_template
 from connectors._wire.dialect import Dialect, caller_of
-from connectors._wire.envelopes import Envelope, Once, task_category_of
+from connectors._wire.envelopes import Envelope, Once, task_category_in
 from connectors._wire.fallback import Fallback
 from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
-from connectors.models import LogLine, LogPage
+from connectors.models import LogLine, LogPage, TaskCategory
 
 __all__ = ["create_request", "routes"]
 
@@ -44,31 +43,42 @@ def routes(service: str, engine: Engine, dialect: Dialect, fallback: Fallback | 
 
 
 def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> CreateRequest:
-    """A create as the engine takes it. Template and inputs are decoded once: when they are first asked for, or now if
-    they are so large that whoever asks would hold the event loop.
+    """A create as the engine takes it. Native values of template and inputs are made once: when they are first asked
+    for, or now if they are so large that whoever asks would hold the event loop.
 
     :raises InvalidRequest: there is no template, or it names no type.
+    :raises Malformed: a part of the request is not what it should be.
     """
     calls, core = dialect.calls, dialect.core
-    template = envelope.raw("template")
-    category = task_category_of(core.TaskTemplate, template)
-    inputs = envelope.raw("inputs") or b""
-    read_inputs = Once(lambda: dialect.read_inputs(inputs))
-    read_task = Once(lambda: read_template(parse(core.TaskTemplate, template or b"", streamed=STREAMED)))
-    if len(template or b"") + len(inputs) >= LARGE:
+    template, inputs = envelope.raw("template"), envelope.raw("inputs") or b""
+    large = len(template or b"") + len(inputs) >= LARGE
+    task_message = envelope.reader("template", core.TaskTemplate, streamed=STREAMED if large else None)
+    inputs_message = envelope.reader("inputs", dialect.inputs, streamed=dialect.streamed if large else None)
+    metadata = read_execution_metadata(envelope.message("task_execution_metadata", calls.TaskExecutionMetadata))
+    if template is None:
+        raise InvalidRequest("template is missing: the request names no task")
+    if large:
+        category = task_category_in(core.TaskTemplate, template)
+    else:
+        message = task_message()
+        category = TaskCategory(message.type, message.task_type_version)
+    if not category.name:
+        raise InvalidRequest("template.type is empty: it names the connector")
+    read_task = Once(lambda: read_template(task_message()))
+    read_inputs = Once(lambda: dialect.read_inputs(inputs_message()))
+    if large:
         read_task.prepare()
         read_inputs.prepare()
-    metadata = envelope.raw("task_execution_metadata")
 
     return CreateRequest(
         caller=caller,
         category=category,
         output_prefix=envelope.text("output_prefix"),
-        metadata=read_execution_metadata(None if metadata is None else parse(calls.TaskExecutionMetadata, metadata)),
+        metadata=metadata,
         template=read_task,
         inputs=read_inputs,
         input_bytes=len(inputs),
-        template_bytes=len(template or b""),
+        template_bytes=len(template),
         stored_form=lambda: dialect.stored_form(envelope),
     )
 

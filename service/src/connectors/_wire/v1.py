@@ -51,9 +51,11 @@ class _Flyte1(Dialect):
     protocol = "flyte1"
     calls = admin
     core = core
+    inputs = core.LiteralMap
+    streamed = _STREAMED
 
-    def read_inputs(self, data: bytes) -> Mapping[str, Any]:
-        return natives_from_literal_map(parse(core.LiteralMap, data, streamed=_STREAMED))
+    def read_inputs(self, message: core.LiteralMap) -> Mapping[str, Any]:
+        return natives_from_literal_map(message)
 
     def write_resource(self, resource: Resource) -> admin.Resource:
         return write_resource_v1(resource)

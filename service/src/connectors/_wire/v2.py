@@ -10,7 +10,6 @@ from typing import Any
 
 from connectors._engine.engine import Engine
 from connectors._literals import natives_from_inputs
-from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.observations import write_line
 from connectors._messages.resources import write_resource_v2
@@ -48,9 +47,11 @@ class _Flyte2(Dialect):
     protocol = "flyte2"
     calls = connector
     core = core
+    inputs = task.Inputs
+    streamed = _STREAMED
 
-    def read_inputs(self, data: bytes) -> Mapping[str, Any]:
-        return natives_from_inputs(parse(task.Inputs, data, streamed=_STREAMED))
+    def read_inputs(self, message: task.Inputs) -> Mapping[str, Any]:
+        return natives_from_inputs(message)
 
     def write_resource(self, resource: Resource) -> connector.Resource:
         return write_resource_v2(resource)
@@ -64,8 +65,7 @@ class _Flyte2(Dialect):
         return connection.secrets if connection is not None else {}
 
     def secrets_in(self, envelope: Envelope) -> Mapping[str, str]:
-        connection = envelope.raw("connection")
-        return {} if connection is None else self.secrets(parse(core.Connection, connection))
+        return self.secrets(envelope.message("connection", core.Connection))
 
     def stored_form(self, envelope: Envelope) -> bytes:
         return envelope.without("connection")
