@@ -10,12 +10,11 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 from connectors.context import Context
 from connectors.errors import InvalidRequest, Unimplemented
@@ -36,6 +35,17 @@ def _adapter(meta: type[T]) -> TypeAdapter[T]:
     return adapter
 
 
+_defaults: dict[type[Any], tuple[tuple[str, Any], ...]] = {}
+
+
+def _defaults_of(meta: type[Any]) -> tuple[tuple[str, Any], ...]:
+    found = _defaults.get(meta)
+    if found is None:
+        found = tuple((item.name, item.default) for item in fields(meta) if item.default is not MISSING)
+        _defaults[meta] = found
+    return found
+
+
 @dataclass(frozen=True)
 class ResourceMeta:
     """What finds a job again: a frozen dataclass that derives from this.
@@ -49,11 +59,9 @@ class ResourceMeta:
 
     def encode(self) -> bytes:
         """The bytes that the backend keeps."""
-        values: dict[str, Any] = _adapter(type(self)).dump_python(self, mode="json", warnings="error")
-        for item in fields(self):
-            if getattr(self, item.name) == item.default:
-                del values[item.name]
-        return to_json(values, inf_nan_mode="null")
+        defaults = _defaults_of(type(self))
+        left_out = {name for name, default in defaults if getattr(self, name) == default}
+        return _adapter(type(self)).dump_json(self, exclude=left_out, warnings="error")
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
