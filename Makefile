@@ -59,9 +59,8 @@ test: $(STAMP) ## every test, with coverage (ARGS= for pytest, e.g. ARGS="tests/
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0,)
 
 .PHONY: bench
-bench: $(STAMP) ## what each store adds to a create, with few records and with many (ARGS=--help); then the server's start
-	@$(BIN)/python -m benchmarks.stores $(ARGS)
-	@$(BIN)/python -m benchmarks.startup
+bench: $(STAMP) ## how fast it is, beside the reference service and raw grpclib; then what the stores add (ARGS=--quick, --help)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos
 chaos: $(STAMP) ## the chaos tests at ten times their size, then the reference service through the same scenarios
@@ -93,13 +92,15 @@ check: $(STAMP) ## what CI checks beside the tests: lint, format, types, import 
 	$(BIN)/lint-imports
 	@$(MAKE) proto-check
 	$(BIN)/python docs/generate_settings.py --check
+	$(BIN)/python docs/generate_benchmarks.py --check
 	$(MKDOCS) --quiet --site-dir build/site
 
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: docs
-docs: $(STAMP) ## the guide, in site/, with its tables of settings made anew
+docs: $(STAMP) ## the guide, in site/, with its tables of settings and of measurements made anew
 	$(BIN)/python docs/generate_settings.py
+	$(BIN)/python docs/generate_benchmarks.py
 	$(MKDOCS) --quiet
 	@echo "make docs: it is in site/; $(BIN)/python -m http.server --directory site serves it"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ BUILD = Path(__file__).parents[1] / "build"
 def main() -> None:
     """Run it."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the servers that are measured would go on
     lines: list[Line] = []
     failed = False
     for name in options.only or MODULES:

@@ -40,7 +40,7 @@ DELAY = 0.1
 _OUTSTANDING = 256
 _TASK_TYPE = "bigquery_query_job_task"
 _PROJECT = "example-project"
-_TIMEOUT = 60.0
+_TIMEOUT = 99.0
 """Seconds: the backend gives a call 10, at which the reference would answer a part of these calls with an error."""
 
 

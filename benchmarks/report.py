@@ -83,7 +83,9 @@ class Report:
 
 
 def number(value: float) -> str:
-    """With three figures that count."""
+    """With three figures that count, and none behind the point of a whole one."""
+    if value == round(value):
+        return f"{value:,.0f}"
     for least, digits in ((100, 0), (10, 1), (1, 2)):
         if abs(value) >= least:
             return f"{value:,.{digits}f}"

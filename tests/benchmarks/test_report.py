@@ -47,15 +47,15 @@ def test_what_is_written_as_json_is_read_back() -> None:
 
 
 def test_a_line_is_told_with_both_medians_the_ratios_and_the_verdict() -> None:
-    assert told(FASTER) == ("1,500 calls/s 12.0 calls/s (the other) 125 (100 to 140) ≥ 100 times ≥ 150 times met")
+    assert told(FASTER) == ("1,500 calls/s 12 calls/s (the other) 125 (100 to 140) ≥ 100 times ≥ 150 times met")
 
 
 def test_a_bound_on_the_figure_itself_is_told_with_its_unit() -> None:
-    assert told(SMALLER) == "61.0 MB 122 MB (the other) ≤ 90 MB ≤ 65 MB aim reached"
+    assert told(SMALLER) == "61 MB 122 MB (the other) ≤ 90 MB ≤ 65 MB aim reached"
 
 
 def test_a_line_over_its_bound_is_missed() -> None:
-    assert told(DEARER).endswith("2.00 (2.00 to 2.00) ≤ 1.5 times missed")
+    assert told(DEARER).endswith("2 (2 to 2) ≤ 1.5 times missed")
 
 
 def test_a_line_with_nothing_beside_it_has_no_ratio() -> None:
