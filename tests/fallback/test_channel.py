@@ -26,7 +26,7 @@ from connectors._wire.fallback import Lists, Unreachable
 from connectors._wire.fallback.other import Headers
 from connectors.testing.server import ConnectorServer
 from tests.wire.connectors_for_tests import AcmeConnector
-from tests.wire.test_client_drain import peer
+from tests.wire.test_client_drain import answered_early, peer
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +67,7 @@ async def call(address: str, *, requests: Requests = one, seconds: float = 30.0)
         until = asyncio.get_running_loop().time() + seconds
         return await channel.call("/a.B/C", [], requests(), Reply(), until=until)
     finally:
-        channel.close()
+        await channel.aclose()
 
 
 def going_away(code: ErrorCodes) -> Sequence[Frame]:
@@ -84,7 +84,7 @@ async def test_this_projects_own_service_lists_what_it_has() -> None:
         channel = FallbackChannel(host, int(port))
         lists = Lists(channel)
         await lists.refresh(within=30)
-        channel.close()
+        await channel.aclose()
     assert lists.task_types == {"acme"}
     assert lists.has("flyte1", TaskCategory("acme"))
     assert lists.has("flyte2", TaskCategory("acme"))
@@ -112,6 +112,12 @@ async def test_what_is_no_grpc_server_is_told_by_its_status() -> None:
     async with peer(answer=[headers]) as (_, address):
         with pytest.raises(Unreachable, match="no gRPC server: HTTP status 502"):
             await call(address)
+
+
+async def test_an_answer_stands_though_the_service_needs_no_more_of_the_request() -> None:
+    async with peer(answer=answered_early()) as (_, address):
+        for _ in range(10):
+            assert (b"grpc-status", b"0") in await call(address)
 
 
 async def test_a_service_that_is_silent_is_waited_for_until_the_deadline() -> None:

@@ -404,4 +404,4 @@ async def test_an_answer_that_nobody_reads_keeps_no_other_one_waiting(other: Oth
     finally:
         left_alone.cancel()
         await asyncio.gather(left_alone, return_exceptions=True)
-        channel.close()
+        await channel.aclose()

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 from h2.errors import ErrorCodes
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hpack import Encoder
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from connectors import Phase, Resource, TaskTemplate
 from connectors.client import CallFailed, ConnectorClient
@@ -154,6 +155,25 @@ async def test_a_call_that_a_server_may_have_begun_is_not_made_again(served: Ser
             await client.create(TaskTemplate(type="acme"))
         assert (failure.value.status, failure.value.taken) == ("UNAVAILABLE", True)
     assert not served.acme.created
+
+
+def answered_early(message: bytes = b"") -> Sequence[Frame]:
+    """A whole answer at a request's first frame, and the word that no more of it is needed (RFC 9113, section 8.1)."""
+    encoder = Encoder()
+    headers = encoder.encode([(":status", "200"), ("content-type", "application/grpc")])
+    data = b"\0" + len(message).to_bytes(4, "big") + message
+    trailers = encoder.encode([("grpc-status", "0")])
+    return [
+        HeadersFrame(1, headers, flags=["END_HEADERS"]),
+        DataFrame(1, data),
+        HeadersFrame(1, trailers, flags=["END_HEADERS", "END_STREAM"]),
+        RstStreamFrame(1, error_code=ErrorCodes.NO_ERROR),
+    ]
+
+
+async def test_an_answer_stands_though_the_server_needs_no_more_of_the_request() -> None:
+    async with peer(answer=answered_early()) as (_, address), ConnectorClient(address) as client:
+        assert await client.list_connectors() == ()
 
 
 async def test_a_second_try_has_a_deadline_too() -> None:

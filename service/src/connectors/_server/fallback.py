@@ -49,7 +49,7 @@ class FallbackService:
         if self._following is not None:
             self._following.cancel()
             await asyncio.gather(self._following, return_exceptions=True)
-        self.other.close()
+        await self.other.aclose()
 
     async def _follow(self) -> None:
         while True:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, cast
 
 from grpclib.config import Configuration
@@ -60,7 +60,8 @@ class _Bytes(DrainingChannel):
         made = await super()._create_connection()
         raw = made.connection._transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
+            with suppress(OSError):  # it is lost already, as the call on it will find
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
         return made
 
 
@@ -73,9 +74,9 @@ class FallbackChannel:
         self._channel = _Bytes(host, port, ssl=tls, config=_WINDOWS)
         self._scheme = b"http" if tls is None else b"https"
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Calls under way end as if the other service had gone."""
-        self._channel.close()
+        await self._channel.aclose()
 
     async def call(
         self, path: str, metadata: Headers, requests: AsyncGenerator[bytes, None], reply: Reply, *, until: float

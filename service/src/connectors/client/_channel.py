@@ -2,13 +2,17 @@
 
 grpclib closes a connection at its GOAWAY, and h2 takes it for the end: both would lose calls that the server still
 answers. With NO_ERROR it means only that no new calls belong on this connection (RFC 9113, section 6.8).
+
+No call is made on a connection before the server has spoken, as it has to without being asked (RFC 9113, section 3.4).
+What is no gRPC server is so known by what it says: were a call written at once, the write could fail first, and what
+was said be lost with the connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
@@ -17,13 +21,19 @@ from grpclib.protocol import Connection, EventsProcessor, H2Protocol, Stream
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import Event
+from h2.events import Event, RemoteSettingsChanged, StreamReset
 from hyperframe.frame import Frame, GoAwayFrame
 
-__all__ = ["GOING_AWAY", "DrainingChannel"]
+__all__ = ["GOING_AWAY", "NO_GRPC", "DrainingChannel"]
 
 NO_GRPC = "what answers at this address speaks HTTP/1, and no gRPC"
 GOING_AWAY = "the server is going away and does not take this call"
+_NO_ANSWER = (
+    "the connection was lost before a gRPC server spoke on it; check the address, and whether TLS is used there"
+)
+_HTTP_1 = b"HTTP/1."
+_GOODBYE_S = 1.0
+"""How long a closed connection may take to be gone: TLS waits for the server's answer, for half a minute by default."""
 
 
 class DrainingChannel(Channel):
@@ -33,12 +43,38 @@ class DrainingChannel(Channel):
         """Takes what :class:`grpclib.client.Channel` takes."""
         super().__init__(*args, **options)
         self._open: set[_DrainingProtocol] = set()
+        self._closed = False
 
     def close(self) -> None:
-        """Closes every connection; calls in flight end with StreamTerminatedError."""
+        """Closes every connection for good; calls in flight end with StreamTerminatedError."""
+        self._closed = True
         super().close()
         for protocol in list(self._open):
             protocol.processor.close()
+
+    async def aclose(self) -> None:
+        """Likewise; when it returns, no socket is left that only this event loop could close."""
+        self.close()
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                for protocol in list(self._open):
+                    await protocol.gone.wait()
+        except TimeoutError:
+            pass
+        finally:
+            for protocol in list(self._open):
+                protocol.abort()
+
+    async def _create_connection(self) -> H2Protocol:
+        made = cast("_DrainingProtocol", await super()._create_connection())
+        try:
+            if self._closed:
+                raise ConnectionError("the channel is closed")
+            await made.spoken()
+        except BaseException:
+            made.processor.close()  # nobody else knows of it
+            raise
+        return made
 
     def _protocol_factory(self) -> H2Protocol:
         return _DrainingProtocol(self._config, self._h2_config, self._open)
@@ -66,6 +102,17 @@ class _Calls(EventsProcessor):
             raise StreamTerminatedError(GOING_AWAY)
         return release_and_tell
 
+    def process_remote_settings_changed(self, event: RemoteSettingsChanged) -> None:
+        super().process_remote_settings_changed(event)
+        self._protocol.has_spoken()
+
+    def process_stream_reset(self, event: StreamReset) -> None:
+        stream = self.streams.get(event.stream_id)
+        if stream is None or event.error_code != ErrorCodes.NO_ERROR or not stream.buffer._eof:
+            super().process_stream_reset(event)
+        else:  # it has answered, and needs no more of the request: the answer stands (RFC 9113, section 8.1)
+            stream.window_updated.set()  # what still sends is told that the stream is closed
+
 
 class _DrainingProtocol(H2Protocol):
     """One connection to a server."""
@@ -78,7 +125,9 @@ class _DrainingProtocol(H2Protocol):
         self._opened = opened
         self._retired = False
         self._heard = False
-        self._speaks_grpc = True
+        self._spoken = asyncio.Event()
+        self._fault = _NO_ANSWER
+        self.gone = asyncio.Event()
 
     @property
     def usable(self) -> bool:
@@ -87,6 +136,7 @@ class _DrainingProtocol(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._socket = cast(asyncio.Transport, transport)
         self.processor = _Calls(self, self.connection)
         h2: H2Connection = self.connection._connection
         self._end_at_goaway = h2._frame_dispatch_table[GoAwayFrame]
@@ -96,9 +146,9 @@ class _DrainingProtocol(H2Protocol):
     def data_received(self, data: bytes) -> None:
         if self.connection.is_closing():
             return
-        if not self._heard and data.startswith(b"HTTP/1."):
-            self._speaks_grpc = False  # h2 would close the connection as on any fault
-            self.processor.close(reason=NO_GRPC)
+        if not self._heard and _HTTP_1.startswith(data[: len(_HTTP_1)]):
+            self._fault = NO_GRPC  # h2 would close the connection as on any fault
+            self.processor.close()
             return
         self._heard = True
         super().data_received(data)
@@ -107,10 +157,23 @@ class _DrainingProtocol(H2Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._opened.discard(self)
-        if self._speaks_grpc:
-            super().connection_lost(exc)
-        else:  # whose words would take the place of these
-            self.processor.close(reason=NO_GRPC)
+        super().connection_lost(exc)
+        self._spoken.set()
+        self.gone.set()
+
+    def has_spoken(self) -> None:
+        """The server's first frame came."""
+        self._spoken.set()
+
+    async def spoken(self) -> None:
+        """Returns when calls can be made. :raises ConnectionError: none can, now that it is over."""
+        await self._spoken.wait()
+        if self.connection.is_closing():
+            raise ConnectionError(self._fault)
+
+    def abort(self) -> None:
+        """Ends it at once, whatever was not sent yet."""
+        self._socket.abort()
 
     def close_when_over(self) -> None:
         """Closes the connection if the server is going away and has answered everything."""

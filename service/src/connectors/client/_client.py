@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ssl import SSLContext
@@ -16,6 +16,7 @@ from grpclib.config import Configuration
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from h2.errors import ErrorCodes
+from h2.exceptions import StreamClosedError
 
 from connectors._literals import inputs as write_inputs_v2
 from connectors._literals import literal_map
@@ -124,7 +125,7 @@ class ConnectorClient:
         self._timeout = timeout
         self._ssl = ssl
         self._config = Configuration(ssl_target_name_override=server_name or None)
-        self._channels: list[Channel] = []
+        self._channels: list[DrainingChannel] = []
         self._turn = 0
 
     async def __aenter__(self) -> Self:
@@ -139,6 +140,8 @@ class ConnectorClient:
     ) -> None:
         for channel in self._channels:
             channel.close()
+        for channel in self._channels:  # of which none waits for another's end
+            await channel.aclose()
 
     async def list_connectors(self) -> tuple[ListedConnector, ...]:
         """What the server serves."""
@@ -331,8 +334,9 @@ class ConnectorClient:
         method = kind(await self._channel(until), path, bytes, bytes)
         with _failures():
             async with method.open(timeout=_left(until), metadata=metadata) as stream:
-                for position, message in enumerate(messages, 1):
-                    await stream.send_message(message, end=position == len(messages))
+                with suppress(StreamClosedError):  # the answer came first, and is whole
+                    for position, message in enumerate(messages, 1):
+                        await stream.send_message(message, end=position == len(messages))
                 received: list[bytes] = []
                 while answers is None or len(received) < answers:
                     message_or_end = await stream.recv_message()
@@ -362,7 +366,9 @@ class ConnectorClient:
                 failure = error
             else:
                 return channel
-        raise CallFailed("UNAVAILABLE", f"no server can be reached: {failure or type(failure).__name__}") from failure
+        reason = str(failure) or type(failure).__name__
+        told = reason if reason == NO_GRPC else f"no server can be reached: {reason}"
+        raise CallFailed("UNAVAILABLE", told) from failure
 
 
 def _left(until: float | None) -> float | None:
@@ -393,8 +399,6 @@ def _failures() -> Iterator[None]:
         raise CallFailed("DEADLINE_EXCEEDED", "no answer in time") from error
     except (StreamTerminatedError, OSError) as error:
         text = str(error)
-        if text == NO_GRPC:
-            raise CallFailed("UNAVAILABLE", NO_GRPC) from error
         taken = not (text == GOING_AWAY or text in _REFUSED)
         raise CallFailed("UNAVAILABLE", f"the connection was lost: {text}", taken=taken) from error
     except (ProtocolError, Malformed) as error:
