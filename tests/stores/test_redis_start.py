@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
 import shutil
 import subprocess
@@ -259,3 +261,22 @@ async def test_with_tls_the_servers_certificate_is_checked(started: Started, cer
     with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
         await opened(f"rediss://127.0.0.1:{port}/0")
     await opened(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted}")
+
+
+def test_with_tls_a_store_whose_server_says_no_goodbye_leaves_no_socket_open(
+    started: Started, certificate: tuple[str, str]
+) -> None:
+    trusted, key = certificate
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", trusted, "--tls-key-file", key, "--tls-auth-clients", "no"]
+    server = started(*tls)
+
+    async def use() -> None:
+        store = RedisStore(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={trusted}", answer_within=60.0)
+        await store.now()
+        server.pause()
+        await store.aclose()
+
+    asyncio.run(use())
+    server.resume()
+    gc.collect()  # an open socket is a warning, which fails the test

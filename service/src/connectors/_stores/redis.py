@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:  # a ValueError, as from_url() raises for w
 
 from connectors._stores.record import Attention, Record, decode_record, encode_record
 from connectors._stores.redis_address import parse_address
-from connectors._stores.redis_connections import Connections, Conversation, Word, wire_to
+from connectors._stores.redis_connections import ANSWER_WITHIN, Connections, Conversation, Word, wire_to
 from connectors._stores.redis_scripts import (
     CHANGE,
     CHANGED,
@@ -63,14 +63,18 @@ class RedisStore(RecordStore):
     of those that is repeated goes to the platform again, under the same key.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, url: str, *, clock: Callable[[], float] | None = None, answer_within: float = ANSWER_WITHIN
+    ) -> None:
         """:param clock: seconds since 1970, in place of the server's clock; for tests.
+
+        :param answer_within: seconds for a whole operation, once it is its turn.
 
         :raises ValueError: the URL is not understood. The message repeats nothing of it.
         """
         address = parse_address(url)
         self._name = str(address)
-        self._connections = Connections(wire_to(address), self._name)
+        self._connections = Connections(wire_to(address), self._name, answer_within=answer_within)
         self._clock = clock
 
     async def start(self) -> None:
