@@ -11,8 +11,8 @@ from tests.docs.walk import PageFailed, Walk, is_as_shown
 
 RING = """
 import sys
-print("it rings", flush=True)
 try:
+    print("it rings", flush=True)
     sys.stdin.read() or __import__("signal").pause()
 except KeyboardInterrupt:
     sys.exit(130)
