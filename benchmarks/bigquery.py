@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -200,11 +201,13 @@ class _Comparison:
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
         self._core, self._other = cores()
+        self._ceiling = 0.0
         self._paced: list[float] = []
         self._direct: list[platform.Answers] = []
         self._missing = ""
 
     def lines(self) -> list[Line]:
+        self._ceiling = _platform_alone({self._other})
         with ExitStack() as stack:
             mine = self._opened(stack, "ours")
             try:
@@ -255,9 +258,12 @@ class _Comparison:
         beside = reference.REFERENCE if theirs is not None else ""
         direct = median(each.median for each in self._direct)
         gets, creates = _rates(theirs.gets if theirs else ()), _rates(theirs.creates if theirs else ())
+        busiest = max(each.generator_cpu / each.elapsed for each in (*mine.gets, *mine.creates))
         notes = [
             f"The platform, asked directly by 10 connections: {direct * 1e3:.1f} ms at the median,"
-            f" {median(each.p99 for each in self._direct) * 1e3:.1f} ms at the 99th percentile."
+            f" {median(each.p99 for each in self._direct) * 1e3:.1f} ms at the 99th percentile. Without its delay, and"
+            f" on one core with who asks: {self._ceiling:,.0f} requests/s. The generator used at most {busiest:.0%} of"
+            " that core."
         ]
         if theirs is not None and theirs.gets:
             waits = [f"{median(each.median for each in results):.1f} s" for results in (theirs.gets, theirs.creates)]
@@ -317,6 +323,17 @@ class _Comparison:
                 not_measured="" if creates else self._missing,
             ),
         ]
+
+
+def _platform_alone(cores_of_both: set[int]) -> float:
+    """Requests a second that the platform answers, with no delay, on a core that it shares with who asks."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores_of_both)
+    try:
+        with platform.running(0.0, cores=cores_of_both) as place:
+            return place.asked_directly(connections=_OUTSTANDING, requests=10_000).per_second
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _rates(results: Sequence[Result]) -> tuple[float, ...]:
