@@ -263,7 +263,9 @@ class _Comparison:
             f"The platform, asked directly by 10 connections: {direct * 1e3:.1f} ms at the median,"
             f" {median(each.p99 for each in self._direct) * 1e3:.1f} ms at the 99th percentile. Without its delay, and"
             f" on one core with who asks: {self._ceiling:,.0f} requests/s. The generator used at most {busiest:.0%} of"
-            " that core."
+            " that core.",
+            f"Processor time, this service: {_cost(mine)}."
+            + (f" {beside}: {_cost(theirs)}." if theirs is not None and theirs.creates and theirs.gets else ""),
         ]
         if theirs is not None and theirs.gets:
             waits = [f"{median(each.median for each in results):.1f} s" for results in (theirs.gets, theirs.creates)]
@@ -334,6 +336,11 @@ def _platform_alone(cores_of_both: set[int]) -> float:
             return place.asked_directly(connections=_OUTSTANDING, requests=10_000).per_second
     finally:
         os.sched_setaffinity(0, before)
+
+
+def _cost(side: _Side) -> str:
+    gets, creates = (median(each.cpu_per_call for each in results) * 1e6 for results in (side.gets, side.creates))
+    return f"{gets:,.0f} µs a GetTask, {creates:,.0f} µs a CreateTask"
 
 
 def _rates(results: Sequence[Result]) -> tuple[float, ...]:
