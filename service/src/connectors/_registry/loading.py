@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 import importlib_metadata
 from pydantic import TypeAdapter
@@ -29,16 +30,16 @@ class _Unusable(Exception):
 
 def distribution_name(entry: importlib_metadata.EntryPoint) -> str:
     """The name of the distribution that an entry point came with, or ""."""
-    return _of_distribution(entry, "name")
+    return _name_and_version(cast("Hashable", entry.dist))[0]
 
 
-def _of_distribution(entry: importlib_metadata.EntryPoint, what: Literal["name", "version"]) -> str:
-    if entry.dist is None:
-        return ""
+@lru_cache(maxsize=256)  # each time the whole file would be read and parsed, with the README in it
+def _name_and_version(distribution: Hashable) -> tuple[str, str]:
     try:
-        return str(getattr(entry.dist, what) or "")
+        metadata = cast("importlib_metadata.Distribution", distribution).metadata
+        return str(metadata["Name"] or ""), str(metadata["Version"] or "")
     except Exception:  # noqa: BLE001 - a half-removed distribution has no METADATA; the library's errors for it vary
-        return ""
+        return "", ""  # so has an entry point that came with none
 
 
 def load(
@@ -48,7 +49,7 @@ def load(
 
     :param settings: the plugin's own, by field.
     """
-    distribution, version = distribution_name(entry), _of_distribution(entry, "version")
+    distribution, version = _name_and_version(cast("Hashable", entry.dist))
     failures: list[LoadFailure] = []
 
     def fail(kind: FailureKind, reason: str, error: BaseException | None = None) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from collections.abc import Awaitable, Callable
+from functools import cache
 from urllib.parse import quote
 
 import importlib_metadata
@@ -48,6 +49,7 @@ class StartError(Exception):
     """The server cannot start. The message is one line, fit for the operator."""
 
 
+@cache
 def version() -> str:
     """This release's version."""
     return str(importlib_metadata.version("connectors-service"))
