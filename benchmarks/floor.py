@@ -47,10 +47,11 @@ class _Bytes(CodecBase):
 
 
 class _Methods:
-    """Unary methods, each with one answer. :param pause: seconds before it."""
+    """Unary methods, each with one answer. :param pauses: seconds before it, by a word that is in the request."""
 
-    def __init__(self, answers: Mapping[str, bytes], pause: float) -> None:
-        self._answers, self._pause = answers, pause
+    def __init__(self, answers: Mapping[str, bytes], pauses: Mapping[str, float]) -> None:
+        self._answers = answers
+        self._pauses = {word.encode(): seconds for word, seconds in pauses.items()}
 
     def __mapping__(self) -> dict[str, Handler]:
         return {
@@ -60,16 +61,17 @@ class _Methods:
 
     def _method(self, answer: bytes) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
         async def method(stream: Stream[Any, Any]) -> None:
-            await stream.recv_message()
-            if self._pause:
-                await asyncio.sleep(self._pause)
+            request = await stream.recv_message()
+            for word, pause in self._pauses.items():
+                if request is not None and word in request:
+                    await asyncio.sleep(pause)
             await stream.send_message(answer)
 
         return method
 
 
-async def _grpclib(answers: Mapping[str, bytes], pause: float) -> None:
-    server = Server([_Methods(answers, pause)], codec=_Bytes())
+async def _grpclib(answers: Mapping[str, bytes], pauses: Mapping[str, float]) -> None:
+    server = Server([_Methods(answers, pauses)], codec=_Bytes())
     await server.start("127.0.0.1", 0)
     listening = cast("asyncio.Server", server._server)  # grpclib has no word for the port that it was given
     _tell(listening.sockets[0].getsockname()[1])
@@ -127,7 +129,7 @@ class _Canned(asyncio.Protocol):
         self._transport.write(b"".join(out))
 
 
-async def _canned(answers: Mapping[str, bytes], pause: float) -> None:
+async def _canned(answers: Mapping[str, bytes], pauses: Mapping[str, float]) -> None:
     (answer,) = answers.values()
     server = await asyncio.get_running_loop().create_server(lambda: _Canned(answer), "127.0.0.1", 0)
     _tell(server.sockets[0].getsockname()[1])
@@ -146,14 +148,21 @@ def main() -> None:
     parser.add_argument(
         "--answer", action="append", default=[], metavar="PATH=HEX", help="a method and what it answers"
     )
-    parser.add_argument("--pause", type=float, default=0.0, help="seconds before each answer, of grpclib alone")
+    parser.add_argument(
+        "--pause",
+        action="append",
+        default=[],
+        metavar="WORD=SECONDS",
+        help="before an answer, where the request holds the word",
+    )
     options = parser.parse_args()
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     answers = {path: bytes.fromhex(text) for path, _, text in (each.partition("=") for each in options.answer)}
+    pauses = {word: float(text) for word, _, text in (each.partition("=") for each in options.pause)}
     serve = {"grpclib": _grpclib, "canned": _canned}[options.what]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(answers, options.pause))
+        runner.run(serve(answers, pauses))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,8 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._out: list[bytes] = []
         self._reading = False
+        self.held_back = 0
+        """Calls that waited here: the server allowed no more at once, or no more bytes."""
         self.lost = ""
         """Why, once it is."""
         self._transport: asyncio.Transport
@@ -115,6 +117,7 @@ class Connection(asyncio.Protocol):
             return
         if self._waiting or len(self._open) >= self._streams or len(body) + 5 > self._window:
             self._waiting.append((body, at))
+            self.held_back += 1
             return
         self._send(body, at)
         if not self._reading:

@@ -30,7 +30,18 @@ import uvloop
 
 from benchmarks.http2 import OK, Connection, header_blocks
 
-__all__ = ["NUMBER", "ROOT", "Body", "Generator", "LoadError", "Plan", "Result", "cpu_seconds", "environment"]
+__all__ = [
+    "NUMBER",
+    "ROOT",
+    "Body",
+    "Generator",
+    "LoadError",
+    "Plan",
+    "Result",
+    "cpu_seconds",
+    "environment",
+    "resident_bytes",
+]
 
 NUMBER = b"0123456789"
 """What stands in a message where the call's number is to be: ten digits, so that all bodies have the same length."""
@@ -95,6 +106,11 @@ class Plan:
     """Seconds, below 100: what a call gives its server. The generator itself waits on."""
     first: int = 0
     """The number of the first call."""
+    held: Body | None = None
+    """The body of calls that are sent before all others, on the same connections, and take long on purpose. The others
+    begin once the servers have nothing to do."""
+    held_calls: int = 0
+    """How many there are, each with a number of its own."""
     among: int = 0
     """Numbers begin again after so many; 0 is never. It has to be more than are outstanding."""
     patience: float = 30.0
@@ -119,6 +135,12 @@ class Result:
     """The same of the generator. Near ``elapsed`` it would be the bottleneck."""
     next: int
     """A number that no call had."""
+    held_bytes: int = 0
+    """By how much the servers' memory grew while the held calls began."""
+    held_early: int = 0
+    """Held calls that were answered before all others were: they were not held for as long as was to be measured."""
+    held_back: int = 0
+    """Calls that waited in the generator, because the server allowed no more at once on a connection."""
     errors: dict[str, int] = field(default_factory=dict)
     """How many calls failed with which status, counted or not."""
 
@@ -157,6 +179,17 @@ def environment() -> dict[str, str]:
     """For what is measured: this process's, but for what would slow it down or change what is served."""
     dropped = ("CONNECTORS_", "COVERAGE", "OTEL_", "PYTHONDONTWRITE", "PYTHONPROFILE", "PYTHONDEVMODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+
+
+def resident_bytes(pids: Sequence[int]) -> int:
+    """Of processes: https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _is_waiting(pid: int) -> bool:
+    """Whether a process has nothing to do just now: it neither runs nor waits for the processor."""
+    return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] == "S"
 
 
 class Generator:
@@ -201,8 +234,9 @@ class Generator:
     def begin(self, plan: Plan) -> None:
         """Begin to, and leave :meth:`finish` for later."""
         assert self._process.stdin is not None  # noqa: S101 - a pipe
-        body = [base64.b64encode(part).decode() for part in plan.body.parts]
-        self._process.stdin.write(json.dumps(asdict(replace(plan, body=Body(()))) | {"body": body}) + "\n")
+        given = asdict(replace(plan, body=Body(()), held=None))
+        given |= {name: _texts(body) for name, body in (("body", plan.body), ("held", plan.held)) if body}
+        self._process.stdin.write(json.dumps(given) + "\n")
         self._process.stdin.flush()
 
     def finish(self) -> Result:
@@ -217,7 +251,18 @@ class Generator:
         return Result(**answer)
 
 
+def _texts(body: Body) -> list[str]:
+    return [base64.b64encode(part).decode() for part in body.parts]
+
+
 # ---------------------------------------------------------------------------------------------------- in its process
+
+_HELD = -1.0
+"""The instant that a held call is sent with."""
+_IDLE = 0.2
+"""Seconds for which a server had nothing to do: it has taken all calls that were sent."""
+_LEAST = 10e-6
+"""Seconds of the processor that no server takes a call in."""
 
 
 class _Run:
@@ -231,6 +276,8 @@ class _Run:
         self._times = array("d")
         self._errors: Counter[str] = Counter()
         self._begun = (0.0, 0.0, 0.0)
+        self._held, self._held_bytes, self._held_early = plan.held_calls, 0, 0
+        self._released = asyncio.Event()
         self._skip = plan.skip
         self._ending = False
         self._idle = asyncio.Event()
@@ -260,6 +307,8 @@ class _Run:
 
     async def _measured(self) -> Result:
         plan = self._plan
+        if plan.held_calls:
+            await self._hold()
         pacing = asyncio.create_task(self._pace()) if plan.rate else None
         self._begin()
         if not pacing:
@@ -281,10 +330,35 @@ class _Run:
             except TimeoutError:
                 unanswered = self._outstanding()
                 self._errors[f"not answered within {plan.patience:g} s after the end"] += unanswered
+        if plan.held_calls:
+            self._held_early = plan.held_calls - self._held
+            await asyncio.wait_for(self._released.wait(), plan.patience)
         return self._summed(self._begun, ended)
 
+    async def _hold(self) -> None:
+        plan = self._plan
+        assert plan.held is not None  # noqa: S101 - or nothing is held
+        before, least = resident_bytes(plan.servers), cpu_seconds(plan.servers) + plan.held_calls * _LEAST
+        for n in range(plan.held_calls):
+            self._connections[n % plan.connections].call(plan.held.numbered(n), _HELD)
+        busy = now = time.perf_counter()
+        while now - busy < _IDLE and self._held == plan.held_calls:
+            await asyncio.sleep(0.01)
+            now = time.perf_counter()
+            if cpu_seconds(plan.servers) < least or not all(map(_is_waiting, plan.servers)):
+                busy = now
+        self._held_bytes = resident_bytes(plan.servers) - before
+
+    def _over_held(self, status: str) -> None:
+        self._held -= 1
+        if status != OK:
+            self._errors[status] += 1
+        if not self._held:
+            self._released.set()
+
     def _outstanding(self) -> int:
-        return sum(each.outstanding for each in self._connections)
+        """Of the calls that are not held."""
+        return sum(each.outstanding for each in self._connections) - self._held
 
     def _begin(self) -> None:
         """Forget what was counted so far."""
@@ -296,13 +370,18 @@ class _Run:
         return time.perf_counter(), cpu_seconds(self._plan.servers), time.process_time()
 
     def _send(self, connection: Connection, at: float) -> None:
-        plan = self._plan
-        connection.call(plan.body.numbered(self._number % plan.among if plan.among else self._number), at)
+        plan, number = self._plan, self._number
+        if plan.among:
+            number = plan.first + (number - plan.first) % plan.among
+        connection.call(plan.body.numbered(number), at)
         self._number += 1
         self._sent += 1
 
     def _answered(self, connection: Connection, at: float, status: str) -> None:
         now = time.perf_counter()
+        if at == _HELD:
+            self._over_held(status)
+            return
         if status != OK:
             self._errors[status] += 1
         elif not self._ending:
@@ -347,6 +426,9 @@ class _Run:
             server_cpu=server,
             generator_cpu=own,
             next=self._number,
+            held_back=sum(each.held_back for each in self._connections),
+            held_bytes=self._held_bytes,
+            held_early=self._held_early,
             errors=dict(self._errors),
         )
 
@@ -364,8 +446,12 @@ def main() -> None:
         os.sched_setaffinity(0, {int(sys.argv[1])})
     for line in sys.stdin:
         given = json.loads(line)
-        body = Body(tuple(base64.b64decode(part) for part in given["body"]))
-        plan = Plan(**given | {"body": body, "servers": tuple(given["servers"])})
+        bodies = {
+            name: Body(tuple(base64.b64decode(part) for part in given[name]))
+            for name in ("body", "held")
+            if given[name]
+        }
+        plan = Plan(**given | bodies | {"servers": tuple(given["servers"])})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             print(json.dumps(runner.run(_carried_out(plan))), flush=True)
 

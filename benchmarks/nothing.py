@@ -14,7 +14,7 @@ from flyteidl.core import execution_pb2, identifier_pb2, interface_pb2, literals
 from benchmarks.load import NUMBER, Body
 from tests.registry.distributions import write_distribution
 
-__all__ = ["CREATE", "CREATED", "GET", "GOT", "TASK_TYPE", "create_task", "get_task", "install"]
+__all__ = ["CREATE", "CREATED", "GET", "GOT", "SLOW", "TASK_TYPE", "create_task", "get_task", "install"]
 
 TASK_TYPE = "nothing"
 CREATE = "/flyteidl.service.AsyncAgentService/CreateTask"
@@ -30,8 +30,12 @@ GOT: bytes = agent_pb2.GetTaskResponse(
 """What such a poll answers."""
 _SOURCE = """
 import asyncio
+import os
+import time
 from dataclasses import dataclass
 from connectors import AsyncConnectorBase, Phase, Resource, ResourceMeta
+
+SLOW = float(os.environ.get("SLOW", "5"))
 
 @dataclass(frozen=True)
 class Job(ResourceMeta):
@@ -53,14 +57,27 @@ class Slow(Nothing):
     task_type = "slow"
 
     async def get(self, job, ctx):
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(SLOW)
+        return Resource(Phase.RUNNING)
+
+class Blocking(Nothing):
+    task_type = "blocking"
+
+    def get(self, job, ctx):
+        time.sleep(SLOW)
         return Resource(Phase.RUNNING)
 """
+SLOW = 5.0
+"""Seconds that a poll of ``slow`` and of ``blocking`` takes; the server's environment may say otherwise."""
 
 
 def install(folder: Path) -> None:
-    """Write the plugins ``nothing`` and ``slow`` (its polls take five seconds) into a folder for ``PYTHONPATH``."""
-    write_distribution(folder, "nothing", _SOURCE, entry_points={"nothing": "Nothing", "slow": "Slow"})
+    """Write the plugins ``nothing``, ``slow`` (its polls take five seconds) and ``blocking`` (the same, in threads).
+
+    :param folder: for ``PYTHONPATH``.
+    """
+    entries = {"nothing": "Nothing", "slow": "Slow", "blocking": "Blocking"}
+    write_distribution(folder, "nothing", _SOURCE, entry_points=entries)
 
 
 def get_task(task_type: str = TASK_TYPE) -> Body:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import ROOT, cpu_seconds, environment
+from benchmarks.load import ROOT, cpu_seconds, environment, resident_bytes
 from benchmarks.nothing import CREATE, CREATED, GET, GOT, install
 
 __all__ = ["Serving", "connectors", "cores", "floor"]
@@ -34,9 +34,8 @@ class Serving:
 
     @property
     def resident(self) -> int:
-        """Bytes of memory: https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Bytes of memory."""
+        return resident_bytes([self.pid])
 
 
 def cores() -> tuple[int, int]:
@@ -50,16 +49,18 @@ def floor(
     kind: str = "grpclib",
     *,
     core: int | None = None,
-    pause: float = 0.0,
     answers: Mapping[str, bytes] | None = None,
+    pauses: Mapping[str, float] | None = None,
 ) -> Iterator[Serving]:
     """``python -m benchmarks.floor``.
 
     :param kind: ``grpclib`` or ``canned``. :param answers: by path; by default the do-nothing connector's.
+    :param pauses: seconds before an answer, by a word that is in the request.
     """
     given = answers or ({GET: GOT, CREATE: CREATED} if kind == "grpclib" else {GET: GOT})
-    command = [sys.executable, "-m", "benchmarks.floor", kind, f"--pause={pause:g}"]
+    command = [sys.executable, "-m", "benchmarks.floor", kind]
     command += [f"--answer={path}={answer.hex()}" for path, answer in given.items()]
+    command += [f"--pause={word}={seconds:g}" for word, seconds in (pauses or {}).items()]
     command += [] if core is None else [f"--core={core}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment())
     try:
@@ -78,7 +79,7 @@ def connectors(
     *arguments: str,
     core: int | None = None,
     store: str = "memory://",
-    plugins: Sequence[str] = ("nothing", "slow"),
+    plugins: Sequence[str] = ("nothing", "slow", "blocking"),
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Serving]:
     """``connectors serve`` as anybody starts it, with the plugins that do nothing beside the installed ones.
