@@ -1,0 +1,72 @@
+"""Header blocks are read as hpack reads them, and ready ones mean the same on every connection."""
+
+from __future__ import annotations
+
+import hpack
+import pytest
+from hpack.exceptions import HPACKError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors._wire.transport.header_blocks import RequestDecoder, literal_block
+
+ANSWER = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0")]
+NAMES = st.sampled_from([b":path", b"te", b"grpc-timeout", b"x", b"content-type", b"n" * 130])
+VALUES = st.one_of(st.sampled_from([b"POST", b"trailers", b"9999873u", b"v" * 200]), st.binary(max_size=40))
+FIELDS = st.lists(st.tuples(NAMES, VALUES, st.booleans()), max_size=8)
+TABLE_SIZES = st.sampled_from([None, 0, 100, 4096])
+
+
+def read(decoder: hpack.Decoder, block: bytes) -> object:
+    """The fields with whether each may be indexed, or that there are none."""
+    try:
+        fields = decoder.decode(block, raw=True)
+    except (HPACKError, IndexError):
+        return "malformed"
+    return [(*field, not isinstance(field, hpack.NeverIndexedHeaderTuple)) for field in fields]
+
+
+@given(blocks=st.lists(st.tuples(FIELDS, st.booleans(), TABLE_SIZES), max_size=6))
+def test_whatever_an_encoder_writes_is_read_as_hpack_reads_it(
+    blocks: list[tuple[list[tuple[bytes, bytes, bool]], bool, int | None]],
+) -> None:
+    encoder, ours, theirs = hpack.Encoder(), RequestDecoder(), hpack.Decoder()
+    for fields, huffman, table_size in blocks:
+        if table_size is not None:
+            encoder.header_table_size = table_size
+        block = encoder.encode(fields, huffman=huffman)
+        found = read(ours, block)
+        assert found == read(theirs, block)
+        assert isinstance(found, list)
+        assert [field[:2] for field in found] == [field[:2] for field in fields]
+        assert ours.header_table.dynamic_entries == theirs.header_table.dynamic_entries
+
+
+@given(blocks=st.lists(st.binary(max_size=30), max_size=5))
+def test_blocks_without_sense_are_read_or_refused_as_hpack_does(blocks: list[bytes]) -> None:
+    ours, theirs = RequestDecoder(), hpack.Decoder()
+    for block in blocks:
+        answers = read(ours, block), read(theirs, block)
+        assert answers[0] == answers[1]
+        if "malformed" in answers:
+            return
+        assert ours.header_table.dynamic_entries == theirs.header_table.dynamic_entries
+
+
+def test_a_list_of_fields_over_the_limit_is_refused() -> None:
+    block = hpack.Encoder().encode([("x", "y" * 100)])
+    decoder = RequestDecoder()
+    decoder.max_header_list_size = 132
+    with pytest.raises(hpack.OversizedHeaderListError):
+        decoder.fields(block)
+    decoder.max_header_list_size = 133
+    assert decoder.fields(block) == [(b"x", b"y" * 100)]
+
+
+def test_a_ready_block_says_the_same_on_every_connection_and_leaves_its_table_alone() -> None:
+    block = literal_block([*ANSWER])
+    decoder = hpack.Decoder()
+    decoder.decode(hpack.Encoder().encode([("x", "y")]))
+    before = list(decoder.header_table.dynamic_entries)
+    assert decoder.decode(block, raw=True) == [*ANSWER]
+    assert list(decoder.header_table.dynamic_entries) == before
