@@ -14,7 +14,7 @@ T = TypeVar("T")
 class UnreachableStore(MemoryStore):
     """Keeps what it has while it is ``down``."""
 
-    at_once = False
+    at_once, together = False, 16
     down = False
 
     async def _change(self, key: str, rule: Rule[T], *, synced: bool = True) -> T:

@@ -33,6 +33,15 @@ async def test_records_that_did_not_change_for_the_given_time_are_forgotten_what
     assert await store.find_job(job_of("bigquery", 1, b"job")) == await found(store, "young")
 
 
+async def test_a_key_that_was_forgotten_is_new_to_the_server_that_wrote_it_last_and_forgot_it(servers: Servers) -> None:
+    await make_job(servers.first)
+    servers.clock.advance(60)
+    assert await servers.first.expire(older_than=60) == 1
+    claim = await reserve(servers.first)
+    assert claim.mine
+    assert not claim.looked_for
+
+
 async def test_a_record_under_a_running_lease_is_not_forgotten_and_hides_no_other(servers: Servers) -> None:
     for n in range(5):
         await reserve(servers.first, f"held{n}", lease=LONG)

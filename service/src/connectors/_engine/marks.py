@@ -25,7 +25,6 @@ __all__ = ["Marks"]
 
 log = logging.getLogger("connectors.engine")
 _GATHER = 0.05  # seconds: a create's delivery and its first poll, which comes at once, are mostly one write
-_WRITERS = 16
 _MOST = 100_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0  # seconds between tries while the store is out of reach
 _MOST_EARLY = 10_000
@@ -143,7 +142,7 @@ class Marks:
     async def _write_all(self, marks: OrderedDict[_Of, _Mark]) -> None:
         which = iter(list(marks))
         async with anyio.create_task_group() as writers:
-            for _ in range(min(_WRITERS, len(marks))):
+            for _ in range(min(self._store.together, len(marks))):
                 writers.start_soon(self._write, which, marks, writers.cancel_scope)
 
     async def _write(self, which: Iterator[_Of], marks: OrderedDict[_Of, _Mark], others: anyio.CancelScope) -> None:

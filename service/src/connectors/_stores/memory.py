@@ -37,6 +37,7 @@ class MemoryStore(RecordStore):
     """
 
     at_once = True
+    together = 1
 
     def __init__(self, *, clock: Callable[[], float] | None = None) -> None:
         """:param clock: seconds since 1970; where None, the event loop's clock, which cannot be set back, begun at the

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from connectors._stores.record import Attention, Record
 from connectors._stores.rules import RecordStore, Rule
-from connectors._stores.sqlite_batch import Batch, Work
+from connectors._stores.sqlite_batch import LIMIT, Batch, Work
 from connectors._stores.sqlite_file import open_database
 from connectors._stores.sqlite_thread import SqliteThread
 from connectors._stores.store import Payload
@@ -61,13 +61,15 @@ class SqliteStore(RecordStore):
     """On a local disk: SQLite's WAL mode does not work over a network file system.
 
     What was answered outlives a killed process; a power cut too, but for the very last metas, whose keys are then
-    RESERVED again. Times are the machine's clock, which all servers that can share the file have in common; where it
+    RESERVED again, and for what was seen of jobs last. Times are the machine's clock, which all servers that can share the file have in common; where it
     is set back, leases last longer by as much.
 
     Changes and lookups have a thread and a connection each, so that a lookup waits neither for a full batch of changes
     nor for another process's lock. Only a lookup by key waits for what this server has asked to be done to that key;
     the others answer what was committed.
     """
+
+    together = LIMIT  # they share a transaction
 
     def __init__(self, path: Path, *, busy_timeout: float = 5.0, clock: Callable[[], float] = time.time) -> None:
         """:param path: absolute. :param busy_timeout: seconds to wait for other processes' transactions, which take

@@ -8,7 +8,7 @@ rows: all are read as one row, changed in Python, and written back in one statem
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -16,13 +16,18 @@ from connectors._stores.record import Attention, Record, decode_record, encode_r
 from connectors._stores.rules import Rule
 from connectors._stores.store import Payload
 
-__all__ = ["LIMIT", "LOOKUPS", "Batch", "Page", "Work"]
+__all__ = ["LIMIT", "LOOKUPS", "Batch", "Page", "Recent", "Work"]
 
 T = TypeVar("T")
 
 LIMIT = 256
 """Operations in one transaction: another server waits for no more, and 256 rows of 8 values are within SQLite's bound
 on parameters (32,766 unless it was built with another)."""
+
+RECENT = 1_024
+"""Records that a connection keeps, of a kilobyte or two: there are more than the creates that are under way."""
+
+_NONE: Mapping[str, Record] = {}
 
 # Several records are read as one text, a line each: encode_record() writes no line break.
 _LOAD_RECORDS = "SELECT group_concat(doc, char(10)) FROM records WHERE key IN ({many})"
@@ -93,14 +98,21 @@ class Work(Generic[T]):
 class Batch:
     """A transaction's view of the store. Changes become visible to later operations at once, and durable together."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: Iterable[str], now: float) -> None:
-        """Reads the records of ``keys``. :param now: the transaction's time, in seconds since 1970."""
+    def __init__(
+        self, connection: sqlite3.Connection, keys: Iterable[str], now: float, recent: Mapping[str, Record] = _NONE
+    ) -> None:
+        """Reads the records of ``keys``.
+
+        :param now: the transaction's time, in seconds since 1970. :param recent: records as the file has them, which
+            need not be read.
+        """
         self.now = now
         self._connection = connection
-        self._loaded: dict[str, Record] = {}
-        if wanted := sorted(set(keys)):
+        asked = set(keys)
+        self._loaded: dict[str, Record] = {key: recent[key] for key in asked & recent.keys()}
+        if wanted := sorted(asked - recent.keys()):
             (lines,) = _for_many(connection, _LOAD_RECORDS, "?", [(key,) for key in wanted]).fetchone()
-            self._loaded = {record.key: record for record in _decode(lines)}
+            self._loaded |= {record.key: record for record in _decode(lines)}
         self._records: dict[str, Record | None] = dict(self._loaded)
         self._payloads: dict[tuple[str, Payload], tuple[bytes, float]] = {}
 
@@ -152,8 +164,8 @@ class Batch:
 
     # ---
 
-    def flush(self) -> None:
-        """Write what changed. The caller commits."""
+    def flush(self) -> Mapping[str, Record | None]:
+        """Write what changed, and return it. The caller commits."""
         changed = {key: record for key, record in self._records.items() if record is not self._loaded.get(key)}
         if rows := [_columns(record) for record in changed.values() if record is not None]:
             _for_many(self._connection, _SAVE_RECORDS, "(?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -162,6 +174,42 @@ class Batch:
         if self._payloads:
             saved = [(key, kind, data, ends) for (key, kind), (data, ends) in self._payloads.items()]
             self._connection.executemany(_SAVE_PAYLOADS, saved)
+        return changed
+
+
+class Recent:
+    """What a connection wrote last, for as long as no other one writes: what is written is mostly changed again within
+    a second, and to read it costs more than to write it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, most: int = RECENT) -> None:
+        self._connection = connection
+        self._most = most
+        self._version = -1
+        self._records: dict[str, Record] = {}
+
+    def now(self) -> Mapping[str, Record]:
+        """The records that are still as they were written. Asked within the transaction that relies on them
+        (https://www.sqlite.org/pragma.html#pragma_data_version).
+        """
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._version = version
+            self._records.clear()
+        return self._records
+
+    def committed(self, changed: Mapping[str, Record | None]) -> None:
+        """Take note of what was written."""
+        for key, record in changed.items():
+            self._records.pop(key, None)
+            if record is not None:
+                self._records[key] = record
+        while len(self._records) > self._most:
+            del self._records[next(iter(self._records))]
+
+    def clear(self) -> None:
+        """Something else may have been written."""
+        self._records.clear()
 
 
 def _decode(lines: str | None) -> list[Record]:

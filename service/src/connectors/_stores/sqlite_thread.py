@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from connectors._stores.sqlite_batch import LIMIT, Batch, Work
+from connectors._stores.sqlite_batch import LIMIT, Batch, Recent, Work
 from connectors._stores.sqlite_file import sync_commits
 from connectors._stores.store import StoreUnavailable
 
@@ -66,6 +66,8 @@ class SqliteThread:
         self._unfinished: Counter[str | None] = Counter()
         self._thread: threading.Thread | None = None
         self._open = False
+        self._recent: Recent  # the thread's own, as is the next
+        self._is_synced: bool
 
     async def start(self) -> None:
         """:raises StoreUnfit, StoreUnavailable: as ``connect`` raised it."""
@@ -135,6 +137,7 @@ class SqliteThread:
             self._tell(_Pending(_NOTHING, opened, error=error).settle)
         else:
             self._tell(_Pending(_NOTHING, opened).settle)
+            self._recent, self._is_synced = Recent(connection), True  # as the connection was opened
             while batch := self._gather():
                 self._carry_out(connection, batch)
             if self._outlives and self._outlives._thread:
@@ -168,6 +171,7 @@ class SqliteThread:
             self._transact(connection, batch)
         except Exception as error:  # noqa: BLE001 - raised in the callers
             _roll_back(connection)
+            self._recent.clear()  # whether a commit that failed was one is not known
             if len(batch) > 1 and not _is_the_file(error):
                 for pending in batch:  # one of them cannot be written: the others shall not suffer for it
                     self._carry_out(connection, [pending])
@@ -181,15 +185,23 @@ class SqliteThread:
         # statement each, which is a transaction by itself.
         writes = any(pending.work.writes for pending in batch)
         if writes:
-            sync_commits(connection, any(pending.work.writes and pending.work.synced for pending in batch))
+            self._sync_commits(connection, any(pending.work.writes and pending.work.synced for pending in batch))
             connection.execute("BEGIN IMMEDIATE")
         keys = [pending.work.key for pending in batch if pending.work.key is not None and pending.work.reads_record]
-        view = Batch(connection, keys, self._clock())
+        view = Batch(connection, keys, self._clock(), self._recent.now() if writes else {})
+        if batch[0].work.alone:
+            self._recent.clear()
         for pending in batch:
             pending.answer = pending.work.do(view)
         if writes:
-            view.flush()
+            changed = view.flush()
             connection.execute("COMMIT")
+            self._recent.committed(changed)
+
+    def _sync_commits(self, connection: sqlite3.Connection, synced: bool) -> None:
+        if synced is not self._is_synced:
+            sync_commits(connection, synced)
+            self._is_synced = synced
 
     def _tell(self, callback: Callable[[], object]) -> None:
         try:

@@ -58,6 +58,8 @@ class Store(ABC):
 
     at_once: bool = False
     """Whether no method awaits anything: whoever calls one needs no bound on its time."""
+    together: int = 16
+    """How many operations may be asked for at once without those that come later having to wait for it."""
 
     @abstractmethod
     async def start(self) -> None:

@@ -47,7 +47,7 @@ class WatchedStore(Store):
         went wrong, if anything.
         """
         self._store = store
-        self.at_once = store.at_once
+        self.at_once, self.together = store.at_once, store.together
         self._observe = observe
         self._is_started = False
         self._keeper: asyncio.Task[None] | None = None
