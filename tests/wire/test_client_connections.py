@@ -45,6 +45,13 @@ async def listening(
         server.close()
 
 
+def secured_by(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
 async def failure_at(*addresses: str) -> CallFailed:
     async with ConnectorClient(addresses, timeout=BOUND_S) as client:
         with pytest.raises(CallFailed) as failure:
@@ -140,15 +147,35 @@ async def test_a_client_that_is_closed_while_it_connects_leaves_no_connection() 
     assert failure.value.status == "UNAVAILABLE"
 
 
+async def test_a_client_that_is_closed_during_a_handshake_leaves_no_connection(tmp_path: Path) -> None:
+    certificate, key = certify(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
+    came, closed, left = threading.Event(), threading.Event(), threading.Event()
+
+    def greet_late(client: socket.socket) -> None:
+        came.set()
+        closed.wait(BOUND_S)
+        with suppress(OSError), secured_by(certificate, key).wrap_socket(client, server_side=True) as secured:
+            secured.sendall(SettingsFrame(0).serialize())
+            while secured.recv(1_000):
+                pass
+        left.set()
+
+    with in_a_thread(greet_late) as address:
+        async with ConnectorClient(address, ssl=tls(certificate), timeout=None) as client:
+            call = asyncio.create_task(client.list_connectors())
+            assert await asyncio.to_thread(came.wait, BOUND_S)
+        closed.set()
+        with pytest.raises(CallFailed, match="the channel is closed"):
+            await asyncio.wait_for(call, BOUND_S)
+        assert await asyncio.to_thread(left.wait, BOUND_S)
+
+
 def test_a_client_whose_server_says_no_goodbye_over_tls_leaves_no_socket_open(tmp_path: Path) -> None:
     certificate, key = certify(tmp_path, x509.IPAddress(ip_address("127.0.0.1")))
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    context.set_alpn_protocols(["h2"])
     over = threading.Event()
 
     def greet(client: socket.socket) -> None:
-        with context.wrap_socket(client, server_side=True) as secured:
+        with secured_by(certificate, key).wrap_socket(client, server_side=True) as secured:
             secured.sendall(SettingsFrame(0).serialize())
             over.wait(BOUND_S)
 

@@ -72,7 +72,8 @@ class DrainingChannel(Channel):
                 raise ConnectionError("the channel is closed")
             await made.spoken()
         except BaseException:
-            made.processor.close()  # nobody else knows of it
+            made.processor.close()
+            made.abort()  # nobody else knows of it, to wait for its end
             raise
         return made
 
