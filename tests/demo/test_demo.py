@@ -57,7 +57,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
     (demo.working / "connectors.toml").write_text("nonsense = 1\n")
     with demo.start("--svg", str(folder / "demo.svg")) as process:
-        output, errors = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=250)
     return Run(demo, process.returncode, output, errors, demo.left_behind())
 
 
@@ -249,7 +249,7 @@ def _wait_for(folder: Path, pattern: str) -> None:
 def _fails(demo: Demo, *arguments: str, python: tuple[str, ...] = ()) -> str:
     """The one line that a failing run says."""
     with demo.start(*arguments, python=python) as process:
-        _, errors = process.communicate(timeout=100)
+        _, errors = process.communicate(timeout=250)
     assert process.returncode == 1
     assert demo.left_behind() == []
     assert errors.startswith("demo: ")

@@ -110,7 +110,7 @@ def test_the_sdk_s_tasks_of_the_page_run(title: str, sdk: Recipe, local_bigquery
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -106,7 +106,7 @@ def test_its_tests_run_what_was_installed(plugin: Plugin) -> None:
 def test_its_tools_find_nothing(plugin: Plugin, tmp_path: Path, tool: str) -> None:
     options = [f"--cache-dir={tmp_path}"] if tool == "mypy" else []
     command = [sys.executable, "-m", *tool.split(), *options]
-    done = subprocess.run(command, cwd=plugin.folder, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=plugin.folder, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
