@@ -19,7 +19,7 @@ from benchmarks.plot import plot
 from benchmarks.reference.server import REFERENCE
 from benchmarks.report import Report
 
-MODULES = {"bigquery": 3, "startup": 7}
+MODULES = {"bigquery": 3, "do_nothing": 5, "two_servers": 4, "startup": 7, "outstanding": 3, "saturation": 3}
 """What measures the table's lines, in their order, and with how many rounds."""
 BUILD = Path(__file__).parents[1] / "build"
 
