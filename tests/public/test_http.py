@@ -99,6 +99,29 @@ async def test_one_connection_serves_many_requests(http: HttpClient) -> None:
     assert len(ports) == 1
 
 
+async def test_the_librarys_loading_does_not_hold_the_event_loop() -> None:
+    program = """
+import asyncio, sys, threading
+loaded_by = {}
+def note(event, arguments):
+    if event == "import":
+        loaded_by.setdefault(arguments[0], threading.current_thread())
+sys.addaudithook(note)
+from connectors import ConnectorError, HttpClient
+async def ask(client):
+    try:
+        await client.request("GET", "http://127.0.0.1:1/")
+    except ConnectorError:
+        pass
+async def main():
+    async with HttpClient() as client:
+        await asyncio.gather(ask(client), ask(client))
+asyncio.run(main())
+assert loaded_by["aiohttp.client"] is not threading.main_thread()
+"""
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", program], check=True)
+
+
 async def test_no_answer_in_time_is_deadline_exceeded(http: HttpClient) -> None:
     over = asyncio.Event()
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from connectors.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from connectors.http._egress import Egress
+from connectors.http._library import loaded
 from connectors.http._watching import watched_request
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class HttpClient:
         :raises PermissionDenied: the URL leads to no address that this client may connect to; nothing was sent.
         :raises FailedPrecondition: the proxy's address, or the file of certificates, cannot be used; nothing was sent.
         """
+        await loaded()
         import aiohttp  # noqa: PLC0415 - heavy: loaded when first used
         from yarl import URL  # noqa: PLC0415
 
