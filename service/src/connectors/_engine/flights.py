@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from connectors._engine.outcome import bug
+from connectors._engine.waiting import Signal
 from connectors._engine.work import Work
 from connectors.errors import ConnectorError, DeadlineExceeded, Unavailable
 
@@ -39,8 +40,8 @@ class Flight(Generic[T]):
         """Whether that create's request differed from this one, though their key was derived from the same identity."""
         self.waiting = 0
         """How many callers wait for the answer."""
-        self._begun = asyncio.Event()
-        self._done = asyncio.Event()
+        self._begun = Signal()
+        self._done = Signal()
         self._answer: T | None = None
         self._error: ConnectorError | None = None
 
@@ -52,32 +53,26 @@ class Flight(Generic[T]):
         self.wanted_until = max(self.wanted_until, until)
         self.waiting += 1
         try:
-            async with asyncio.timeout_at(until):
-                await self._done.wait()
-        except TimeoutError:
-            raise DeadlineExceeded(
-                "no answer in time; the call goes on, and the same request again gets its answer"
-            ) from None
+            in_time = await self._done.wait(until=until)
         finally:
             self.waiting -= 1
+        if not in_time:
+            raise DeadlineExceeded("no answer in time; the call goes on, and the same request again gets its answer")
         if self._error is not None:
             raise self._error
         return self._answer  # type: ignore[return-value]
 
     def begin(self) -> None:
         """The work is under way for good: those who only wait for its beginning go on."""
-        self._begun.set()
+        self._begun.give()
 
     async def wait_begun(self, *, until: float) -> T | None:
         """Wait until the work is under way, or over; its answer, where it is over.
 
         :raises DeadlineExceeded: neither by ``until``; the work goes on.
         """
-        try:
-            async with asyncio.timeout_at(until):
-                await self._begun.wait()
-        except TimeoutError:
-            raise DeadlineExceeded("the call could not be started in time; send the same request again") from None
+        if not await self._begun.wait(until=until):
+            raise DeadlineExceeded("the call could not be started in time; send the same request again")
         if self._error is not None:
             raise self._error
         return self._answer
@@ -94,8 +89,8 @@ class Flight(Generic[T]):
     def end(self, answer: T | None, error: ConnectorError | None) -> None:
         """Give everyone who waits their answer."""
         self._answer, self._error = answer, error
-        self._begun.set()
-        self._done.set()
+        self._begun.give()
+        self._done.give()
 
 
 class Flights(Generic[T]):

@@ -18,6 +18,7 @@ from connectors._engine.retry import retrying
 from connectors._engine.retry_budget import RetryBudget, share_left_by
 from connectors._engine.secret_access import SecretAccess
 from connectors._engine.telemetry import ConnectorTelemetry
+from connectors._engine.waiting import wake
 from connectors._registry import Registered
 from connectors._telemetry import tell
 from connectors.context import Context
@@ -25,7 +26,7 @@ from connectors.errors import ConnectorError, DeadlineExceeded, PermissionDenied
 from connectors.http import HttpClient
 from connectors.models import TaskCategory, TaskExecutionMetadata
 
-__all__ = ["Invoker", "now", "task_name", "wake"]
+__all__ = ["Invoker", "now", "task_name"]
 
 log = logging.getLogger("connectors.engine")
 _LINGER = 2.0  # seconds for a call that was cancelled to end
@@ -201,7 +202,6 @@ class Invoker:
         task = loop.create_task(_settled(call, telemetry), name=what)
         self._running.add(task)
         task.add_done_callback(partial(self._done, ended))
-        # A future and a timer: asyncio.wait takes five times as long for the same.
         timer = loop.call_at(deadline, wake, ended)
         try:
             await ended
@@ -234,12 +234,6 @@ async def _settled(call: Coroutine[Any, Any, Any], telemetry: ConnectorTelemetry
         return await call, None
     except BaseException as error:  # noqa: BLE001 - SystemExit would end the event loop, were it to leave the task
         return None, error
-
-
-def wake(waiter: asyncio.Future[None]) -> None:
-    """Let whoever awaits the future go on, if it was not told to already."""
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _tell_if_stuck(task: asyncio.Task[_Outcome], what: str) -> None:

@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from connectors._engine.beside_the_loop import beside_the_loop
-from connectors._engine.invocation import now, wake
+from connectors._engine.invocation import now
 from connectors._engine.job_calls import JobCalls
 from connectors._engine.outcome import bug
 from connectors._engine.recorder import Call
 from connectors._engine.redaction import presentable, redacted
 from connectors._engine.requests import JobRequest, StoredForms
+from connectors._engine.waiting import Signal
 from connectors._registry import Registered
 from connectors.connector import ResourceMeta
 from connectors.errors import ConnectorError, DeadlineExceeded, NotFound, Unavailable
@@ -56,6 +57,7 @@ class SharedPoll:
         """What is learnt of it on the way: to be told by the poll that began it, so that nothing is counted twice."""
         self.answer: PlatformAnswer | None = None
         self.waiting = 0
+        self._ended = Signal()
         self.on_end: set[Callable[[], None]] = set()
         """Called when it ends."""
 
@@ -73,22 +75,13 @@ class SharedPoll:
     def end(self, answer: PlatformAnswer) -> None:
         """Give everyone who waits their answer."""
         self.answer = answer
+        self._ended.give()
         for tell in tuple(self.on_end):
             tell()
 
     async def wait(self, *, until: float) -> PlatformAnswer:
         """The answer; DeadlineExceeded where it is not there by ``until``."""
-        if self.answer is None:
-            loop = asyncio.get_running_loop()
-            waiter: asyncio.Future[None] = loop.create_future()
-            timer = loop.call_at(until + (_GRACE if self.until <= until else 0.0), wake, waiter)
-            tell = partial(wake, waiter)
-            self.on_end.add(tell)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                self.on_end.discard(tell)
+        await self._ended.wait(until=until + (_GRACE if self.until <= until else 0.0))
         return self.answer or PlatformAnswer(None, DeadlineExceeded("the platform did not answer in time"))
 
 
