@@ -433,9 +433,14 @@ class _Run:
         )
 
 
-async def _carried_out(plan: Plan) -> dict[str, Any]:
+async def carry_out(plan: Plan) -> Result:
+    """Carry a plan out in this process. :raises OSError, TimeoutError: the server could not be reached."""
+    return await _Run(plan).result()
+
+
+async def _answer(plan: Plan) -> dict[str, Any]:
     try:
-        return asdict(await _Run(plan).result())
+        return asdict(await carry_out(plan))
     except (OSError, TimeoutError) as failure:
         return {"failed": f"{type(failure).__name__}: {failure}"}
 
@@ -453,7 +458,7 @@ def main() -> None:
         }
         plan = Plan(**given | bodies | {"servers": tuple(given["servers"])})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            print(json.dumps(runner.run(_carried_out(plan))), flush=True)
+            print(json.dumps(runner.run(_answer(plan))), flush=True)
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def _told(one: Sequence[_Turn], two: Sequence[_Turn]) -> Line:
         more_is_better=False,
         notes=(
             f"One create to {_POLLS} polls. For each call Redis used {redis[0]:.0f} µs with one server,"
-            f" {redis[1]:.0f} µs with two. Two answered {scaled:.2f} times as many calls a second, on two cores that they"
-            " shared with Redis and the generator.",
+            f" {redis[1]:.0f} µs with two. Two answered {scaled:.2f} times as many calls a second, on two cores that"
+            " they shared with Redis and the generator.",
         ),
     )
 
