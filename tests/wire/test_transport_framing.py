@@ -15,7 +15,7 @@ from connectors._wire.transport.framing import MessageReader, frame
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.outbound import MAX_STATUS_MESSAGE_BYTES, encode_status_message
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.request import read_timeout, text_metadata, undecodable_metadata
+from connectors._wire.transport.request import read_metadata, read_timeout
 from tests.wire.transport_peers import message
 
 
@@ -96,13 +96,12 @@ def test_a_malformed_timeout_is_refused(value: bytes) -> None:
 
 def test_metadata_is_lower_case_and_repeated_names_are_joined() -> None:
     headers = [(b"a", b"1"), (b"A", b"2"), (b":path", b"/x"), (b"grpc-timeout", b"1S"), (b"te", b"trailers")]
-    assert text_metadata(headers) == {"a": "1,2"}
+    assert read_metadata(headers) == ({"a": "1,2"}, frozenset())
 
 
 def test_metadata_that_is_not_printable_ascii_is_left_out_and_named() -> None:
     headers = [(b"good", b"yes"), (b"Bad", b"\xc3\xa9"), (b"worse", b"a\nb"), (b"x-bin", b"\0"), (b":path", b"\xff")]
-    assert text_metadata(headers) == {"good": "yes"}
-    assert undecodable_metadata(headers) == {"bad", "worse"}
+    assert read_metadata(headers) == ({"good": "yes"}, frozenset({"bad", "worse"}))
 
 
 @given(text=st.text(max_size=6000))

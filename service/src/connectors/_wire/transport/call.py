@@ -15,7 +15,7 @@ from connectors._wire.transport.lane import Lane
 from connectors._wire.transport.limits import Limits
 from connectors._wire.transport.outbound import Outbound
 from connectors._wire.transport.refusal import Reason, Refusal
-from connectors._wire.transport.request import Headers, text_metadata, undecodable_metadata
+from connectors._wire.transport.request import Headers, read_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,6 @@ class Call:
         "_sending",
         "_service",
         "_task",
-        "_undecodable",
         "deadline",
         "method",
         "peer",
@@ -138,8 +137,7 @@ class Call:
         self._service = service
         self._owner = owner
         self._loop = loop
-        self._metadata: Mapping[str, str] | None = None
-        self._undecodable: frozenset[str] | None = None
+        self._metadata: tuple[Mapping[str, str], frozenset[str]] | None = None
         self._answer: bytes | None = None
         self._sending = False
         self._ended = False
@@ -178,16 +176,18 @@ class Call:
     @property
     def metadata(self) -> Mapping[str, str]:
         """The caller's metadata: names in lower case, repeated ones joined with a comma, `-bin` names left out."""
-        if self._metadata is None:
-            self._metadata = text_metadata(self._headers)
-        return self._metadata
+        return self._read_metadata[0]
 
     @property
     def undecodable(self) -> frozenset[str]:
         """The names of metadata that came with a value that is not printable ASCII; ``metadata`` is without it."""
-        if self._undecodable is None:
-            self._undecodable = undecodable_metadata(self._headers)
-        return self._undecodable
+        return self._read_metadata[1]
+
+    @property
+    def _read_metadata(self) -> tuple[Mapping[str, str], frozenset[str]]:
+        if self._metadata is None:
+            self._metadata = read_metadata(self._headers)
+        return self._metadata
 
     @property
     def ended(self) -> bool:

@@ -13,7 +13,7 @@ import struct
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.exceptions import DenialOfServiceError, ProtocolError
-from h2.stream import H2Stream, StreamClosedBy, StreamInputs, StreamState
+from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hyperframe.frame import WindowUpdateFrame
 
@@ -70,7 +70,8 @@ class Http2(H2Connection):
         self.streams[stream_id] = stream
         self.highest_inbound_stream_id = stream_id
         if _JUDGED.isdisjoint(dict(headers)):
-            stream.state_machine.process_input(StreamInputs.RECV_HEADERS)
+            machine = stream.state_machine
+            machine.client, machine.headers_received, machine.state = False, True, _OPEN
         else:
             stream.receive_headers(headers, False, None)
         return headers

@@ -8,8 +8,8 @@ call all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from connectors._wire.status import Status
 from connectors._wire.transport.refusal import Reason, Refusal
@@ -18,15 +18,17 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 _HEADER_OVERHEAD_BYTES = 32  # RFC 9113, section 6.5.2
 _CONTENT_TYPE = re.compile(rb"application/grpc(?:\+proto)?(?:\s*;.*)?", re.IGNORECASE)
-_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_TIMEOUT_DIGITS = 8
 _TIMEOUT_SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _ENCODINGS = {b"": "identity", b"identity": "identity", b"gzip": "gzip"}
-_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
-_PROTOCOL_HEADERS = frozenset({b"te", b"content-type"})
+# The names of every call first, so that most are known by one look.
+_PROTOCOL_HEADERS = frozenset(
+    {b":method", b":scheme", b":path", b":authority", b"content-type", b"te", b"grpc-timeout", b"grpc-accept-encoding"}
+)
+_PROTOCOL_PREFIXES = (b":", b"grpc-")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """What the headers of one request say."""
 
     method: str
@@ -48,18 +50,16 @@ def method_of(headers: Headers) -> str:
 def read_head(headers: Headers, max_header_list_bytes: int) -> RequestHead:
     """What ``headers`` say. :raises Refusal: this is no gRPC request, or one that cannot be served."""
     # A request that repeats one of these is read by its first value; everything else is metadata.
-    known: dict[bytes, bytes] = {}
-    size = 0
-    for name, value in headers:
-        size += len(name) + len(value) + _HEADER_OVERHEAD_BYTES
-        known.setdefault(name, value)
+    known = dict(reversed(headers))
     if known.get(b":method") != b"POST":
         raise Refusal(Status.UNKNOWN, Reason.HTTP_METHOD, "gRPC requests are HTTP POST requests", http_status=405)
-    if not _CONTENT_TYPE.fullmatch(known.get(b"content-type", b"")):
+    content_type = known.get(b"content-type", b"")
+    if content_type != b"application/grpc" and not _CONTENT_TYPE.fullmatch(content_type):
         raise Refusal(Status.UNKNOWN, Reason.CONTENT_TYPE, "the content-type must be application/grpc", http_status=415)
     path = known.get(b":path", b"")
     if not path.startswith(b"/"):
         raise Refusal(Status.INTERNAL, Reason.BAD_REQUEST, "the request has no path", http_status=400)
+    size = sum([_HEADER_OVERHEAD_BYTES + len(name) + len(value) for name, value in headers])
     if size > max_header_list_bytes:
         raise Refusal(
             Status.RESOURCE_EXHAUSTED,
@@ -89,36 +89,28 @@ def read_timeout(value: bytes | None) -> float | None:
     """A `grpc-timeout` in seconds, None for none. :raises Refusal: it is malformed."""
     if value is None:
         return None
-    match = _TIMEOUT.fullmatch(value)
-    if match is None:
+    digits, unit = value[:-1], _TIMEOUT_SECONDS.get(value[-1:])
+    if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS:
         raise Refusal(Status.INTERNAL, Reason.BAD_TIMEOUT, "the grpc-timeout header is malformed")
-    return int(match[1]) * _TIMEOUT_SECONDS[match[2]]
+    return int(digits) * unit
 
 
-def text_metadata(headers: Headers) -> dict[str, str]:
-    """The caller's ASCII metadata. Values of a repeated name are joined with a comma, as HTTP does.
+def read_metadata(headers: Headers) -> tuple[dict[str, str], frozenset[str]]:
+    """The caller's ASCII metadata, values of a repeated name joined with a comma as HTTP does; and the names of entries
+    that are left out because their values are not printable ASCII.
 
-    Names that belong to the protocol are left out, and so is an entry whose value is not printable ASCII: gRPC allows
-    no such value, and one broken entry is no reason to fail a call. :func:`undecodable_metadata` names those.
+    gRPC allows no such value, and one broken entry is no reason to fail a call. Names that belong to the protocol are
+    left out too.
     """
     metadata: dict[str, str] = {}
-    for key, value in _text_entries(headers):
-        if _PRINTABLE.fullmatch(value):
-            text = value.decode("ascii")
-            metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
-    return metadata
-
-
-def undecodable_metadata(headers: Headers) -> frozenset[str]:
-    """The names of the entries that :func:`text_metadata` leaves out because their values are not printable ASCII."""
-    return frozenset(key for key, value in _text_entries(headers) if not _PRINTABLE.fullmatch(value))
-
-
-def _text_entries(headers: Headers) -> Iterator[tuple[str, bytes]]:
+    undecodable: frozenset[str] = frozenset()
     for name, value in headers:
-        if not (_is_protocol(name) or name.endswith(b"-bin")):
-            yield name.decode("ascii", "replace").lower(), value
-
-
-def _is_protocol(name: bytes) -> bool:
-    return name.startswith((b":", b"grpc-")) or name in _PROTOCOL_HEADERS
+        if name in _PROTOCOL_HEADERS or name.startswith(_PROTOCOL_PREFIXES) or name.endswith(b"-bin"):
+            continue
+        key = name.decode("ascii", "replace").lower()
+        text = value.decode("ascii", "replace")
+        if value.isascii() and text.isprintable():
+            metadata[key] = f"{metadata[key]},{text}" if key in metadata else text
+        else:
+            undecodable |= {key}
+    return metadata, undecodable

@@ -13,7 +13,15 @@ from grpclib.protocol import EventsProcessor, H2Protocol
 from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
-from h2.events import Event, PingAckReceived, RemoteSettingsChanged, RequestReceived, StreamReset, WindowUpdated
+from h2.events import (
+    Event,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
@@ -94,6 +102,9 @@ class _Events(EventsProcessor):
 
     def process_request_received(self, event: RequestReceived) -> None:
         self._session.began(event.stream_id, cast(Headers, event.headers))  # bytes: decoding is turned off
+
+    def process_trailers_received(self, event: TrailersReceived) -> None:
+        """What a caller writes behind its messages is only their end, which comes as an event of its own."""
 
     def process_stream_reset(self, event: StreamReset) -> None:
         self._session.was_reset(event.stream_id)
