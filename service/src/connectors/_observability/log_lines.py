@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from connectors.secrets import redact
 
-__all__ = ["ConsoleFormatter", "JsonFormatter", "write"]
+__all__ = ["ConsoleFormatter", "JsonFormatter", "LineHandler", "write"]
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {10: "\\n", 13: "\\r", 9: "\\t"}
 _ESCAPES |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
@@ -26,14 +28,44 @@ _is_plain = re.compile(r"[!#-<>-~]+").fullmatch
 _quoted = json.JSONEncoder().encode
 
 
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Writes a line at a time, and sees to it that it leaves."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one."""
+        try:
+            self.stream.write(self.format(record) + "\n")
+            self.stream.flush()
+        except Exception:  # noqa: BLE001 - as logging's own handlers do: a line that fails fails no call
+            self.handleError(record)
+
+
+_ALIKE = vars(logging.LogRecord("", logging.INFO, "", 0, "", (), None))
+"""What is the same in all records that :func:`write` makes."""
+
+
 def write(
     logger: logging.Logger, level: int, message: str, args: tuple[object, ...], fields: Mapping[str, Any]
 ) -> None:
-    """As ``logger.log(level, message, *args, extra={"fields": fields})``, at a third of its cost: nobody looks for the
-    line of code that it comes from. Ask first whether the level is enabled.
+    """As ``logger.log(level, message, *args, extra={"fields": fields})``, at a quarter of its cost: nobody looks for
+    the line of code that it comes from. Ask first whether the level is enabled.
     """
-    record = logging.LogRecord(logger.name, level, "", 0, message, args, None)
-    record.fields = fields
+    record = object.__new__(logging.LogRecord)
+    created = time.time()
+    record.__dict__.update(
+        _ALIKE,
+        name=logger.name,
+        levelno=level,
+        levelname=logging.getLevelName(level),
+        msg=message,
+        args=args,
+        created=created,
+        msecs=created % 1 * 1_000 // 1,
+        relativeCreated=_ALIKE["relativeCreated"] + (created - _ALIKE["created"]) * 1_000,
+        thread=threading.get_ident(),
+        threadName=threading.current_thread().name,
+        fields=fields,
+    )
     logger.handle(record)
 
 
@@ -65,7 +97,11 @@ class ConsoleFormatter(logging.Formatter):
             message = message.translate(_ESCAPES)
         line = f"{_time(record.created)} {record.levelname:<7} {message}"
         for name, value in fields.items():
-            line += f" {name}={_shown(value)}"
+            kind = type(value)
+            if kind is int or kind is float or (kind is str and _is_plain(value)):
+                line += f" {name}={value}"
+            else:
+                line += f" {name}={_shown(value)}"
         if trace := _trace(self, record):
             line += "".join(f"\n    {part.translate(_ESCAPES)}" for part in trace.split("\n"))
         return line
@@ -101,9 +137,6 @@ def _clean(value: Any) -> Any:
 
 
 def _shown(clean: Any) -> str:
-    kind = type(clean)
-    if kind is int or kind is float or (kind is str and _is_plain(clean)):
-        return str(clean)
     if isinstance(clean, str) and clean and clean.isprintable() and not set(clean) & set(' "='):
         return clean
     return _quoted(clean)

@@ -10,7 +10,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from connectors._observability.log_lines import ConsoleFormatter, JsonFormatter, write
+from connectors._observability.log_lines import ConsoleFormatter, JsonFormatter, LineHandler, write
 
 if TYPE_CHECKING:
     from connectors._engine.events import CallEvent
@@ -37,7 +37,7 @@ def configure(kind: Literal["console", "json"], level: str, stream: TextIO | Non
     :param level: debug, info, warning or error. Libraries are never logged below info: their detail is not ours to
     filter. The audit's lines are written at any level.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LineHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if kind == "json" else ConsoleFormatter())
     logging.basicConfig(handlers=[handler], force=True)
     _set_level(level)
