@@ -258,12 +258,12 @@ class _Comparison:
         beside = reference.REFERENCE if theirs is not None else ""
         direct = median(each.median for each in self._direct)
         gets, creates = _rates(theirs.gets if theirs else ()), _rates(theirs.creates if theirs else ())
-        busiest = max(each.generator_cpu / each.elapsed for each in (*mine.gets, *mine.creates))
+        slowest = min(each.generator_ceiling for each in (*mine.gets, *mine.creates))
         notes = [
             f"The platform, asked directly by 10 connections: {direct * 1e3:.1f} ms at the median,"
             f" {median(each.p99 for each in self._direct) * 1e3:.1f} ms at the 99th percentile. Without its delay, and"
-            f" on one core with who asks: {self._ceiling:,.0f} requests/s. The generator used at most {busiest:.0%} of"
-            " that core.",
+            f" on one core with who asks: {self._ceiling:,.0f} requests/s. At what a call cost the generator, it could"
+            f" have made {slowest:,.0f} a second.",
             f"Processor time, this service: {_cost(mine)}."
             + (f" {beside}: {_cost(theirs)}." if theirs is not None and theirs.creates and theirs.gets else ""),
         ]
