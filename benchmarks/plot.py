@@ -15,7 +15,7 @@ from benchmarks.report import Report, Times, beside_of, figure, number, times_as
 
 __all__ = ["plot"]
 
-_WIDTH, _LEFT, _RIGHT = 860, 20, 150
+_WIDTH, _LEFT, _RIGHT = 940, 20, 150
 _HEAD, _ROW, _FOOT = 64, 46, 56
 _STYLE = """
   .page { fill: #ffffff; }
