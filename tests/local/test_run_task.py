@@ -130,7 +130,7 @@ async def test_a_second_cancellation_does_not_wait_and_says_what_finds_the_job(
     task.cancel()
     while told[-1].stage != "deleting":  # noqa: ASYNC110 - the run goes on in its own task
         await asyncio.sleep(0.01)
-    with caplog.at_level(logging.WARNING, "connectors.local"), anyio.fail_after(3):
+    with caplog.at_level(logging.WARNING, "connectors.local"), anyio.fail_after(20):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

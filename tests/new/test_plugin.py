@@ -18,6 +18,7 @@ from tests.docs.author import Author
 from tests.docs.blocks import Block, blocks_of
 from tests.packaging.workspace import SERVICE
 
+pytestmark = pytest.mark.timeout(900)  # each runs programs, some of them mypy and pip
 RUN = """connectors run task.yaml --input 'words=["a", "b"]'"""
 OF_THE_README = {
     "pip install -e '.[dev]'",

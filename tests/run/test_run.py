@@ -132,7 +132,7 @@ async def test_a_call_that_fails_is_shown_without_what_a_terminal_would_obey(
 async def test_a_run_that_takes_too_long_ends_with_124_and_its_job_is_deleted(
     command: Command, either: Place, platform: FakePlatform, write_task: WriteTask
 ) -> None:
-    done = await command("run", write_task(custom=FOREVER), QUICK, "--timeout=1", *either.flags)
+    done = await command("run", write_task(custom=FOREVER), QUICK, "--timeout=3", *either.flags)
     assert (done.code, states(platform)) == (124, [JobState.CANCELLED])
     *_, deleted, last = [line.split(" s  ", 1)[1] for line in done.err.splitlines()]
     assert (deleted, last) == ("the job was deleted", "TIMED OUT  the last phase was RUNNING")
@@ -157,7 +157,7 @@ async def test_a_job_that_could_not_be_created_in_time_says_why(
     command: Command, platform: FakePlatform, write_task: WriteTask
 ) -> None:
     platform.set_fault(Fault("answer", ("submit",)))
-    done = await command("run", write_task(), "--timeout=1", "--json")
+    done = await command("run", write_task(), "--timeout=3", "--json")
     assert (done.code, platform.jobs()) == (124, ())
     assert "HTTP 503" in done.json["fault"]
     assert done.err.splitlines()[-1].endswith(f"TIMED OUT  its job could not be created: {done.json['fault']}")

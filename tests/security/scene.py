@@ -109,8 +109,10 @@ class _Scene:
         protocols: tuple[Protocol, ...] = ("flyte1", "flyte2")
         for protocol in protocols:
             address, context = self.server.address, tls(self.certificate)
-            async with ConnectorClient(address, protocol, ssl=context, timeout=5.0) as client:
+            # the first call of a task loads its platform's package, for seconds on a busy machine
+            async with ConnectorClient(address, protocol, ssl=context, timeout=60.0) as client:
                 await self._round(client, protocol, "well")
+            async with ConnectorClient(address, protocol, ssl=context, timeout=5.0) as client:
                 for status in _REFUSALS:
                     for proxy in self.proxies.values():
                         proxy.set_fault(Fault("answer", status=status, body=_echo))

@@ -42,11 +42,13 @@ def certify(folder: Path, name: x509.GeneralName) -> tuple[Path, Path]:
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    try:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+    finally:  # also where the event loop ends first, and cancels it
+        writer.close()
 
 
 @asynccontextmanager
@@ -57,7 +59,10 @@ async def behind_tls(address: str, certificate: Path, key: Path) -> AsyncIterato
     context.load_cert_chain(certificate, key)
     context.set_alpn_protocols(["h2"])
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         if writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":  # as gRPC's own servers do
             writer.close()
             return
@@ -69,3 +74,5 @@ async def behind_tls(address: str, certificate: Path, key: Path) -> AsyncIterato
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for each in writers:
+            each.transport.abort()  # a client that is gone says no goodbye over TLS

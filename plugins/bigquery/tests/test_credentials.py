@@ -219,12 +219,19 @@ async def behind_https(url: str, folder: Path) -> AsyncIterator[tuple[str, str]]
     context.load_cert_chain(certificate, key)
     host, port = url.removeprefix("http://").split(":")
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         inner_reader, inner_writer = await asyncio.open_connection(host, int(port))
         await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
 
     async with await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context) as server:
-        yield f"https://localhost:{server.sockets[0].getsockname()[1]}", str(certificate)
+        try:
+            yield f"https://localhost:{server.sockets[0].getsockname()[1]}", str(certificate)
+        finally:
+            for each in writers:
+                each.transport.abort()  # a client that is gone says no goodbye over TLS
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ class TestContractWithTheSdk(TestContract):
         call = asyncio.ensure_future(connector.create(case.task, ctx))
         await proxy.until_open()
         _ = call.cancel()
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(20.0):
             with pytest.raises(asyncio.CancelledError):
                 await call
             await connector.aclose()
