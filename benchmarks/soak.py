@@ -40,8 +40,10 @@ CALLS_OF_A_TASK = 7.5
 DO_SHARE = 0.1
 ABORTED = 10
 """One task in so many is aborted by its user halfway."""
-REMEMBERED, AT_ONCE = 17_000, 32
-"""Jobs, and how many of the short ones run at the same time: the server knows the 16,384 that were polled last."""
+REMEMBERED, AT_ONCE = 17_000, 200
+"""Jobs: the server knows the 16,384 that were polled last. And how many of the short ones run at the same time, as many
+as polls do later: what calls take at a busy moment stays with the process, for those of the next.
+"""
 BOUND = 30.0
 """MB/h: 5 MB in ten minutes. The records of a memory that is flat vary by less from minute to minute."""
 TASK_TYPES = ("platform_native", "platform_search")
