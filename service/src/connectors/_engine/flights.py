@@ -7,9 +7,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar
-
-import anyio
 
 from connectors._engine.outcome import bug
 from connectors._engine.waiting import Signal
@@ -100,8 +99,7 @@ class Flights(Generic[T]):
 
     def __init__(self) -> None:
         self._flights: dict[str, Flight[T]] = {}
-        self._scopes: dict[str, anyio.CancelScope] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Flight[T], asyncio.Task[None]] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -118,43 +116,47 @@ class Flights(Generic[T]):
         if key in self._flights:
             raise ValueError(f"work is under way under {key}")
         flight = self._flights[key] = Flight(key, work.fingerprint)
-        scope = self._scopes[key] = anyio.CancelScope()
         self._idle.clear()
-        task = asyncio.create_task(self._fly(flight, scope, work, operation, carry_out))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks[flight] = asyncio.create_task(self._fly(flight, work, operation, carry_out))
+        task.add_done_callback(partial(self._landed, flight, work))
         return flight
 
     async def _fly(
         self,
         flight: Flight[T],
-        scope: anyio.CancelScope,
         work: Work,
         operation: str,
         carry_out: Callable[[Flight[T]], Awaitable[T]],
     ) -> None:
         answer: T | None = None
-        error: ConnectorError | None = Unavailable(
-            "the server stopped before the call ended; send the same request again"
-        )
+        error: ConnectorError | None = _stopped()
         try:
-            with work.slot, scope:
+            with work.slot:
                 answer, error = await carry_out(flight), None
         except ConnectorError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - whatever it is, those who wait are told, and the log has it
             error = bug(work.task_type, operation, raised)
         finally:
-            del self._flights[flight.key], self._scopes[flight.key]
-            flight.end(answer, error)
-            if not self._flights:
-                self._idle.set()
+            self._end(flight, answer, error)
+
+    def _landed(self, flight: Flight[T], work: Work, task: asyncio.Task[None]) -> None:
+        del self._tasks[flight]
+        if self._flights.get(flight.key) is flight:  # it was cancelled before its first step
+            work.slot.release()
+            self._end(flight, None, _stopped())
+
+    def _end(self, flight: Flight[T], answer: T | None, error: ConnectorError | None) -> None:
+        del self._flights[flight.key]
+        flight.end(answer, error)
+        if not self._flights:
+            self._idle.set()
 
     async def cancel(self, key: str) -> None:
         """End the key's work, where there is any; returns when it has ended."""
         flight = self._flights.get(key)
         if flight is not None:
-            self._scopes[key].cancel()
+            self._tasks[flight].cancel()
             await flight.wait_ended()
 
     async def join(self) -> None:
@@ -164,10 +166,15 @@ class Flights(Generic[T]):
 
     async def aclose(self) -> None:
         """End all of it; returns when it has ended."""
-        for scope in self._scopes.values():
-            scope.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def __len__(self) -> int:
         return len(self._flights)
+
+
+def _stopped() -> ConnectorError:
+    return Unavailable("the server stopped before the call ended; send the same request again")
