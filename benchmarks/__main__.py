@@ -12,12 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.line import Line, Measure
 from benchmarks.plot import plot
 from benchmarks.reference.server import REFERENCE
 from benchmarks.report import Report
+
+__all__ = ["MODULES", "measured"]
 
 MODULES = {"bigquery": 3, "do_nothing": 5, "two_servers": 4, "startup": 7, "outstanding": 3, "saturation": 3}
 """What measures the table's lines, in their order, and with how many rounds."""
@@ -28,17 +32,8 @@ def main() -> None:
     """Run it."""
     options = _options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the servers that are measured would go on
-    lines: list[Line] = []
-    failed = False
-    for name in options.only or MODULES:
-        began = time.monotonic()
-        measure: Measure = importlib.import_module(f"benchmarks.{name}").lines
-        try:
-            lines += measure(1 if options.quick else MODULES[name])
-        except Exception as error:  # noqa: BLE001 - it is told, and the other parts are worth having
-            lines.append(Line(name=name, unit="", not_measured=f"{type(error).__name__}: {error}"))
-            failed = True
-        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    parts = {name: _part(name, quick=options.quick) for name in options.only or MODULES}
+    lines, failed = measured(parts)
     report = Report.of(lines, reference=REFERENCE, quick=options.quick)
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.json").write_text(report.as_json(), "utf-8")
@@ -49,6 +44,28 @@ def main() -> None:
         short = ["--rounds=2", "--records=1000"] if options.quick else []
         failed |= subprocess.run([sys.executable, "-m", "benchmarks.stores", *short], check=False).returncode != 0
     sys.exit(1 if failed else 0)
+
+
+def measured(parts: Mapping[str, Callable[[], Sequence[Line]]]) -> tuple[list[Line], bool]:
+    """The lines of all parts, and whether any failed: one that does is told as a line that was not measured, since the
+    others are worth having.
+    """
+    lines: list[Line] = []
+    failed = False
+    for name, measure in parts.items():
+        began = time.monotonic()
+        try:
+            lines += measure()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            lines.append(Line(name=name, unit="", not_measured=f"{type(error).__name__}: {error}"))
+            failed = True
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return lines, failed
+
+
+def _part(name: str, *, quick: bool) -> Callable[[], Sequence[Line]]:
+    measure: Measure = importlib.import_module(f"benchmarks.{name}").lines
+    return partial(measure, 1 if quick else MODULES[name])
 
 
 def _options() -> argparse.Namespace:
