@@ -29,6 +29,7 @@ from connectors._engine.requests import Caller
 from connectors._stores import State
 from tests.engine.callers import Script, in_seconds
 from tests.engine.harness import Bench, Job, create_request, job_request
+from tests.engine.unreachable_store import UnreachableStore
 
 pytestmark = pytest.mark.anyio
 
@@ -365,3 +366,29 @@ class TestInRealTime:
             await engine.create(request)
             await engine.drain()
         assert [thread is threading.current_thread() for thread in read_in].count(False) == 1
+
+
+class SlowToComplete(UnreachableStore):
+    """Takes a second to write down that a job was made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.completing = asyncio.Event()
+
+    async def complete(self, key: str, *, owner: str, meta: bytes, fingerprint: str = "", adopts: str = "") -> bool:
+        self.completing.set()
+        await asyncio.sleep(1)
+        return await super().complete(key, owner=owner, meta=meta, fingerprint=fingerprint, adopts=adopts)
+
+
+async def test_a_server_that_ends_while_a_jobs_meta_is_written_down_writes_it_down_and_answers(bench: Bench) -> None:
+    bench.store = store = SlowToComplete()
+    await store.start()
+    async with bench.engine() as engine:
+        creating = asyncio.create_task(engine.create(create_request()))
+        await store.completing.wait()
+    meta = await creating
+    (key,) = bench.acme.keys
+    record = await store.find(key)
+    assert record is not None
+    assert (record.state, record.meta) == (State.DONE, meta)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 
 import anyio
@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from connectors._engine.invocation import now
 from connectors._engine.options import EngineOptions
+from connectors._engine.waiting import Signal
 from connectors._engine.work import Work
 from connectors._stores import Claim, Record, State, Store, StoreUnavailable
 from connectors._stores.watched import WatchedStore
@@ -179,19 +180,18 @@ class Reservations:
         await self._note(work, self._store.release(work.key, owner=work.owner))
 
     async def _note(self, work: Work, write: Awaitable[bool]) -> bool:
-        """Whether the store was reached."""
-        # shielded: this is written also when the work was cancelled, at the server's end
-        at_once = self._store.at_once
-        with nullcontext() if at_once else anyio.move_on_after(_WRITE_TIMEOUT, shield=True):
-            try:
-                if not await write:
-                    log.warning("the reservation of %s was lost to another server before its end was written", work.key)
-                return True
-            except Exception as error:  # noqa: BLE001 - the answer is there, and must not be lost for this
-                log.error("the end of %s could not be written: %s", work.key, error)
-                return False
-        log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
-        return False
+        """Whether the store was reached. A cancellation that comes meanwhile comes too late: at the server's end, what
+        was done is written down all the same.
+        """
+        if self._store.at_once:
+            return await _written(work, write)
+        writing, over = asyncio.create_task(_written(work, write)), Signal()
+        writing.add_done_callback(lambda _: over.give())
+        try:
+            await over.wait()
+        except asyncio.CancelledError:
+            await over.wait()
+        return writing.result()
 
     @contextmanager
     def holding(self, work: Work, *, let_go: Callable[[], None] | None = None) -> Iterator[None]:
@@ -232,6 +232,19 @@ class Reservations:
             await asyncio.sleep(self._lease / 3)
         if let_go is not None:
             let_go()
+
+
+async def _written(work: Work, write: Awaitable[bool]) -> bool:
+    try:
+        async with asyncio.timeout(_WRITE_TIMEOUT):
+            if not await write:
+                log.warning("the reservation of %s was lost to another server before its end was written", work.key)
+        return True
+    except TimeoutError:
+        log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
+    except Exception as error:  # noqa: BLE001 - the answer is there, and must not be lost for this
+        log.error("the end of %s could not be written: %s", work.key, error)
+    return False
 
 
 def made_by(work: Work, meta: bytes, fingerprint: str = "", adopts: str = "") -> Record:
