@@ -202,6 +202,12 @@ async def test_too_much_beside_a_phase_is_left_out(bench: Bench) -> None:
         assert await engine.get(job_request(META)) == Resource(Phase.QUEUED, "m" * 1_000)
 
 
+async def test_too_many_facts_beside_a_phase_are_left_out(bench: Bench) -> None:
+    bench.acme.on_get = being(Phase.RUNNING, custom_info={f"fact-{number}": number for number in range(50)})
+    async with bench.engine(answer_max_bytes=1_000) as engine:
+        assert (await engine.get(job_request(META))).custom_info is None
+
+
 @pytest.mark.parametrize(
     "meta", [b"", b"{", b"null", b'{"other": "field"}', b'{"name": 7}', b"\xff\xfe", b'{"name": "j"} trailing']
 )

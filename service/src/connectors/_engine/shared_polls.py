@@ -7,12 +7,13 @@ caller's connection brought. The call is nobody's own: who gives up leaves it to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import math
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from connectors._engine.beside_the_loop import beside_the_loop
 from connectors._engine.invocation import now
@@ -31,6 +32,8 @@ __all__ = ["PlatformAnswer", "SharedPoll", "SharedPolls", "worth_asking_again"]
 
 _GRACE = 0.02  # seconds for a call that ends with its caller's time to say how it ended
 _WORTH_ASKING = 1.0  # seconds that a poll must have left, to ask again what ran out of another's time
+_EXACT_IN_A_DOUBLE = 2**53
+_AROUND_A_FACT = 16  # bytes, a number's own among them
 _Key = tuple[TaskCategory, bytes, str, str, tuple[tuple[str, str], ...]]
 
 
@@ -157,9 +160,24 @@ class SharedPolls:
 
 
 def _is_plain(answer: Resource) -> bool:
-    """Whether it is a phase and texts, which can always be written: most polls' answer."""
+    """Whether it is a phase, texts and flat facts, which can always be written: most polls' answer."""
     phase: object = answer.phase  # a connector may have put anything there
-    return isinstance(phase, Phase) and answer.outputs is None and answer.custom_info is None and answer.error is None
+    is_bare = isinstance(phase, Phase) and answer.outputs is None and answer.error is None
+    return is_bare and (answer.custom_info is None or _is_flat(answer.custom_info))
+
+
+def _is_flat(facts: Mapping[str, object]) -> bool:
+    return all(type(name) is str and name.isascii() and _is_scalar(value) for name, value in facts.items())
+
+
+def _is_scalar(value: object) -> bool:
+    """Whether a Struct holds it as it is."""
+    kind = type(value)
+    if kind is str:
+        return cast(str, value).isascii()
+    if kind is int:
+        return -_EXACT_IN_A_DOUBLE <= cast(int, value) <= _EXACT_IN_A_DOUBLE
+    return kind is bool or value is None or (kind is float and math.isfinite(cast(float, value)))
 
 
 def _size_of_texts(answer: Resource) -> int:
@@ -167,7 +185,11 @@ def _size_of_texts(answer: Resource) -> int:
     texts = [answer.message]
     for link in answer.log_links:
         texts += link.uri, link.name
-    return sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+    facts = answer.custom_info or {}
+    texts += facts
+    texts += [value for value in facts.values() if isinstance(value, str)]
+    size = sum(len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts)
+    return size + _AROUND_A_FACT * len(facts)
 
 
 def worth_asking_again(poll: SharedPoll, answer: PlatformAnswer, *, until: float) -> bool:
