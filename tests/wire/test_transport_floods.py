@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from h2.exceptions import FrameTooLargeError
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -18,14 +17,12 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 from connectors._wire.status import Status
 from connectors._wire.transport import Call, Limits, Reason, Route, unary
-from connectors._wire.transport.gate import PREFACE, Allowance, Gate
-from connectors._wire.transport.limits import FLOOD_BURST, FRAMES_AT_ONCE, MAX_SETTINGS, RESET_BURST
-from tests.wire.transport_peers import RawClient, Served, message, raw_client, serving, until
+from connectors._wire.transport.gate import Allowance
+from connectors._wire.transport.limits import FLOOD_BURST, MAX_SETTINGS, RESET_BURST
+from tests.wire.transport_peers import PREFACE, RawClient, Served, message, raw_client, serving, until
 
 pytestmark = pytest.mark.anyio
 
@@ -249,47 +246,6 @@ async def test_a_client_that_takes_nothing_from_its_socket_is_cut_off_when_its_t
         await until(lambda: served.in_flight == 1)
         await until(lambda: served.connections == 0 and served.in_flight == 0)
         assert {reason for _, _, reason in served.rejected} == {Reason.SLOW_READER}
-
-
-def headers(*frames: Frame) -> list[int]:
-    """Where each of the frames begins, behind the preface; and where the last ends."""
-    found, position = [], len(PREFACE)
-    for each in frames:
-        found.append(position)
-        position += len(each.serialize())
-    return [*found, position]
-
-
-@given(sizes=st.lists(st.integers(0, 300), max_size=200), pieces=st.lists(st.integers(1, 500), min_size=1))
-async def test_however_a_stream_of_bytes_is_cut_the_gate_stops_between_two_frames(
-    sizes: list[int], pieces: list[int]
-) -> None:
-    frames = [DataFrame(1, b"x" * size) for size in sizes]
-    data = PREFACE + b"".join(each.serialize() for each in frames)
-    gate, ends, done, cuts = Gate(16_384), set(headers(*frames)), 0, 0
-    while done < len(data):
-        piece = data[done : done + pieces[cuts % len(pieces)] + 1000 * (cuts % 2)]
-        cuts += 1
-        taken = gate.cut(piece)
-        if taken < len(piece):
-            assert done + taken in ends
-            assert taken > 0
-        done += taken
-
-
-async def test_so_many_frames_are_handled_between_two_turns() -> None:
-    gate = Gate(16_384)
-    ping = PingFrame(0, b"12345678").serialize()
-    assert gate.cut(PREFACE) == len(PREFACE)
-    assert gate.cut(ping * 1000) == FRAMES_AT_ONCE * len(ping)
-    assert gate.cut(ping * 3) == 3 * len(ping)
-
-
-async def test_a_frame_that_is_too_large_is_refused_by_its_header() -> None:
-    gate = Gate(16_384)
-    gate.cut(PREFACE)
-    with pytest.raises(FrameTooLargeError):
-        gate.cut(b"\0\x40\x01\0\0\0\0\0\1")
 
 
 async def test_an_allowance_fills_again_with_time_but_never_over_what_it_held_at_first() -> None:

@@ -33,7 +33,7 @@ from connectors._wire.transport.header_blocks import literal_block
 from connectors._wire.transport.http2 import Http2
 from connectors._wire.transport.intake import Intake
 from connectors._wire.transport.lane import Line
-from connectors._wire.transport.limits import FRAMES_AT_ONCE
+from connectors._wire.transport.limits import FRAMES_AT_ONCE, H2_FRAMES
 from connectors._wire.transport.request import Headers
 from tests.wire.transport_peers import PREFACE, REQUEST, message, raw_client, serving
 
@@ -65,7 +65,7 @@ class Both:
                 },
             )
             each.initiate_connection()
-        self.intake = Intake(self.http2, Gate(self.http2.max_inbound_frame_size), self)
+        self.intake = Intake(self.http2, Gate(), self)
         self.encoder = hpack.Encoder()
         self.short: list[tuple[object, ...]] = []
         """What came by the short way."""
@@ -322,11 +322,17 @@ async def test_however_the_bytes_are_cut_the_same_comes_of_them(pieces: list[int
 
 async def test_so_many_ordinary_frames_are_handled_between_two_turns() -> None:
     both = Both()
-    both.intake.take(both.call(1))
-    parts = part(1, b"") * (FRAMES_AT_ONCE + 3)
-    left = both.intake.take(parts)
-    assert len(left) == 3 * len(part(1, b""))
-    assert both.intake.take(left) == b""
+    both.http2._most_streams = 2 * FRAMES_AT_ONCE
+    calls = [both.call(2 * number + 1) for number in range(FRAMES_AT_ONCE + 3)]
+    assert both.intake.take(b"".join(calls)) == b"".join(calls[-3:])
+    assert len(both.short) == FRAMES_AT_ONCE
+
+
+async def test_of_frames_for_h2_fewer_are_handled_between_two_turns() -> None:
+    both, ping = Both(), PingFrame(0, b"12345678").serialize()
+    at_once = FRAMES_AT_ONCE // H2_FRAMES
+    assert both.intake.take(ping * (at_once + 3)) == ping * 3
+    assert both.intake.take(ping * 3) == b""
 
 
 async def test_a_frame_that_is_too_large_is_refused_by_its_header() -> None:

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import asyncio
 
-from h2.exceptions import FrameTooLargeError
-
 from connectors._wire.transport.limits import (
     FLOOD_BURST,
     FLOOD_PER_SECOND,
-    FRAMES_AT_ONCE,
     FREE_FRAME_BYTES,
     MAX_SETTINGS,
     RESET_BURST,
@@ -26,10 +23,6 @@ from connectors._wire.transport.limits import (
 )
 from connectors._wire.transport.refusal import Reason
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client begins with (RFC 9113, section 3.4)."""
-
-_HEADER_BYTES = 9
 _SETTING_BYTES = 6
 _DATA, _HEADERS, _SETTINGS = 0x0, 0x1, 0x4
 _END_STREAM = _ACK = 0x1
@@ -80,50 +73,26 @@ class Allowance:
 
 
 class Gate:
-    """Reads the frames' headers in the bytes of one connection. HTTP/2 itself is not its business."""
+    """Knows the frames of one connection by their headers. HTTP/2 itself is not its business."""
 
-    def __init__(self, max_frame_bytes: int) -> None:
-        self._max_frame_bytes = max_frame_bytes
-        self._preface = PREFACE
-        self._cut = b""  # of a header that has not come whole
-        self._body = 0  # bytes to come of the frame before
+    def __init__(self) -> None:
         self._frames = Allowance(FLOOD_BURST, FLOOD_PER_SECOND)
         self._resets = Allowance(RESET_BURST, RESETS_PER_SECOND)
 
-    def cut(self, data: bytes) -> int:
-        """How much of ``data`` is to be handled before the event loop's next turn. What is left comes again.
-
-        :raises Flood: there are too many frames of one kind. :raises FrameTooLargeError: one is over the size allowed.
-        """
-        position, end = 0, len(data)
-        if self._preface:
-            part = data[: len(self._preface)]
-            if not self._preface.startswith(part):
-                return end  # HTTP/2 says what is wrong
-            self._preface = self._preface[len(part) :]
-            position = len(part)
-        position += self._body
-        self._body = 0
-        frames = 0
-        while position < end:
-            if frames == FRAMES_AT_ONCE:
-                return position
-            frames += 1
-            start = position - len(self._cut)  # the bytes before may have begun it
-            head = self._cut + data[position : start + _HEADER_BYTES]
-            if len(head) < _HEADER_BYTES:
-                self._cut = head
-                return end
-            self._cut = b""
-            size = head[0] << 16 | head[1] << 8 | head[2]
-            # Streams that are open are bounded, and those that are reset are counted: what opens and ends one is free.
-            if size > self._max_frame_bytes or not (
-                head[3] == _HEADERS or (head[3] == _DATA and head[4] & _END_STREAM)
-            ):
-                self._pay(size, head[3], head[4])
-            position = start + _HEADER_BYTES + size
-        self._body = position - end
-        return end
+    def admit(self, size: int, kind: int, flags: int) -> None:
+        """Counts a frame. :raises Flood: there are too many of its kind."""
+        # Streams that are open are bounded, and those that are reset are counted: what opens and ends one is free.
+        if kind == _HEADERS or (kind == _DATA and flags & _END_STREAM):
+            return
+        cost = 1.0
+        if kind == _SETTINGS:
+            if size > MAX_SETTINGS * _SETTING_BYTES:
+                raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings at once")
+            cost = 1.0 if flags & _ACK else SETTINGS_COST
+        elif size >= FREE_FRAME_BYTES or (kind == _DATA and size >= SMALL_DATA_BYTES):
+            return
+        if not self._frames.spend(cost):
+            raise Flood(Reason.FLOOD, f"too many frames beside calls, the last of type {kind}")
 
     def answered(self) -> None:
         """A call was answered."""
@@ -138,16 +107,3 @@ class Gate:
         """A stream was reset soon after it was opened. :raises Flood: too many were."""
         if not self._resets.spend(1):
             raise Flood(Reason.RAPID_RESET, "streams are reset as soon as they are opened")
-
-    def _pay(self, size: int, kind: int, flags: int) -> None:
-        if size > self._max_frame_bytes:
-            raise FrameTooLargeError(f"a frame of {size} bytes, the most is {self._max_frame_bytes}")
-        cost = 1.0
-        if kind == _SETTINGS:
-            if size > MAX_SETTINGS * _SETTING_BYTES:
-                raise Flood(Reason.FLOOD, f"more than {MAX_SETTINGS} settings at once")
-            cost = 1.0 if flags & _ACK else SETTINGS_COST
-        elif size >= FREE_FRAME_BYTES or (kind == _DATA and size >= SMALL_DATA_BYTES):
-            return
-        if not self._frames.spend(cost):
-            raise Flood(Reason.FLOOD, f"too many frames beside calls, the last of type {kind}")

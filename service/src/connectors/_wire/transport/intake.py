@@ -5,10 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Protocol
 
-from connectors._wire.transport.gate import PREFACE, Gate
+from h2.exceptions import FrameTooLargeError
+
+from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.http2 import Http2
-from connectors._wire.transport.limits import FRAMES_AT_ONCE
+from connectors._wire.transport.limits import FRAMES_AT_ONCE, H2_FRAMES
 from connectors._wire.transport.request import Headers
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client begins with (RFC 9113, section 3.4)."""
 
 _HEADER_BYTES = 9
 _DATA, _HEADERS, _PUSH_PROMISE, _CONTINUATION = 0x0, 0x1, 0x5, 0x9
@@ -49,7 +54,7 @@ class Intake:
         if self._preface:
             preface, data = data[: self._preface], data[self._preface :]
             self._preface -= len(preface)
-            if not self._came(preface):
+            if not self._reader.came(preface):
                 return b""
         if self._cut:
             data, self._cut = self._cut + data, b""
@@ -57,7 +62,7 @@ class Intake:
         position = frames = 0
         end = len(data)
         while end - position >= _HEADER_BYTES:
-            if frames == FRAMES_AT_ONCE:
+            if frames >= FRAMES_AT_ONCE:
                 return data[position:]
             frames += 1
             high, low, kind, flags, stream_id = _read_head(data, position)
@@ -65,9 +70,9 @@ class Intake:
             body = position + _HEADER_BYTES
             size = high << 8 | low
             after = body + size
+            if size > h2.max_inbound_frame_size:
+                raise FrameTooLargeError(f"a frame of {size} bytes, the most is {h2.max_inbound_frame_size}")
             if after > end:
-                if size > h2.max_inbound_frame_size:
-                    self._gate.cut(data[position:body])  # says so
                 break
             if self._within_headers:
                 ordinary = False
@@ -76,9 +81,11 @@ class Intake:
             else:
                 ordinary = kind == _DATA and flags == _END_STREAM and h2.end_request(stream_id, size)
             if not ordinary:
+                frames += H2_FRAMES - 1
                 if kind in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
                     self._within_headers = not flags & _END_HEADERS
-                if not self._came(data[position:after]):
+                self._gate.admit(size, kind, flags)
+                if not reader.came(data[position:after]):
                     return b""
             elif kind == _HEADERS:
                 reader.began(stream_id, h2.begin(stream_id, data[body:after]))
@@ -87,7 +94,3 @@ class Intake:
             position = after
         self._cut = data[position:]
         return b""
-
-    def _came(self, data: bytes) -> bool:
-        self._gate.cut(data)
-        return self._reader.came(data)

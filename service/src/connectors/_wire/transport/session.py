@@ -165,7 +165,7 @@ class Session(H2Protocol):
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
         self.connection = Line(self._h2, self._transport, config=self.config)
-        self._gate = Gate(self._h2.max_inbound_frame_size)
+        self._gate = Gate()
         self._intake = Intake(self._h2, self._gate, self)
         self.dispatcher = Dispatcher(
             self._service,
