@@ -29,6 +29,9 @@ TypeMessage: TypeAlias = core_v1.LiteralType | core_v2.LiteralType
 _SIMPLE = ("none", "integer", "float", "string", "boolean", "datetime", "duration", "binary", "error", "struct")
 """By the number of ``SimpleType``, the same in both protocols."""
 
+_PLAIN = tuple(LiteralType(kind) for kind in _SIMPLE)
+"""Most variables' types: to make one takes 5 µs."""
+
 _COLUMN_KINDS = ("integer", "float", "string", "boolean", "datetime", "duration")
 """By the number of ``SchemaColumnType``."""
 
@@ -118,6 +121,9 @@ def _declared(message: TypeMessage | None, depth: int) -> LiteralType:
         return _UNKNOWN
     if depth > MAX_DEPTH:
         raise InvalidRequest(f"A declared type is nested more than {MAX_DEPTH} levels deep.")
+    noted = message.structure, message.metadata, message.annotation
+    if message.simple is not None and noted == (None, None, None) and 0 <= message.simple < len(_SIMPLE):
+        return _PLAIN[message.simple]
     known = _kind(message, depth + 1)
     if (structure := message.structure) is not None:
         known["tag"] = structure.tag

@@ -121,8 +121,11 @@ class Plan:
                 self.single[name] = _default(meta, hint)
         if not self.lists and not self.maps:
             self.values = self.single.copy  # type: ignore[method-assign]  # most messages: half the time
-        self.is_texts = cls is _Entry and all(field.kind == Kind.TEXT for field in self.fields)
-        """Whether these are entries of a map from texts to texts."""
+        kinds = [field.kind for field in self.fields]
+        self.is_keyed = cls is _Entry and kinds in ([Kind.TEXT, Kind.TEXT], [Kind.TEXT, Kind.MESSAGE])
+        """Whether these are entries of a map from texts to texts or messages."""
+        self.value = self.by_name["value"].detail if self.is_keyed else None
+        """Of the messages' class; None where the values are texts."""
 
     def values(self) -> dict[str, Any]:
         """What an empty message holds, by the names of its fields."""
