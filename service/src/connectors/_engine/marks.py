@@ -9,10 +9,11 @@ before that. So a mark whose record is not there is kept, and tried again for an
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -141,11 +142,15 @@ class Marks:
 
     async def _write_all(self, marks: OrderedDict[_Of, _Mark]) -> None:
         which = iter(list(marks))
-        async with anyio.create_task_group() as writers:
+        writers: set[asyncio.Task[None]] = set()
+        # not anyio's: each of its tasks costs several times as much, and every mark may need one
+        async with asyncio.TaskGroup() as group:
             for _ in range(min(self._store.together, len(marks))):
-                writers.start_soon(self._write, which, marks, writers.cancel_scope)
+                writers.add(group.create_task(self._write(which, marks, writers)))
 
-    async def _write(self, which: Iterator[_Of], marks: OrderedDict[_Of, _Mark], others: anyio.CancelScope) -> None:
+    async def _write(
+        self, which: Iterator[_Of], marks: OrderedDict[_Of, _Mark], writers: Set[asyncio.Task[None]]
+    ) -> None:
         for of in which:
             early = self._early.get(of)
             mark = marks[of].after(early.mark if early else None)
@@ -153,7 +158,8 @@ class Marks:
                 record = await self._write_one(of, mark)
             except StoreUnavailable as error:
                 log.debug("marks could not be written, and are kept: %s", error.message)
-                others.cancel()
+                for other in writers - {asyncio.current_task()}:
+                    other.cancel()
                 return
             except Exception:
                 log.exception("the mark of %s could not be written, and is dropped", of.key or of.job)
