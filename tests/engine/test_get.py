@@ -188,6 +188,29 @@ async def test_secrets_are_taken_out_of_all_that_an_answer_tells(bench: Bench) -
     assert resource.custom_info == {"a": [{"b": "[secret]"}]}
 
 
+@pytest.mark.parametrize(
+    ("link", "facts"),
+    [
+        (("", ""), {"a": "fake-token-0123456789", "n": 1}),
+        (("", ""), {"fake-token-0123456789": None}),
+        (("https://a/fake-token-0123456789", ""), None),
+    ],
+    ids=["in a fact", "in a fact's name", "in a link"],
+)
+async def test_a_secret_beside_flat_facts_is_taken_out(
+    bench: Bench, link: tuple[str, str], facts: dict[str, Any] | None
+) -> None:
+    async def answer(ctx: Context) -> Resource:
+        assert await ctx.secrets.get("token") == "fake-token-0123456789"
+        return Resource(Phase.RUNNING, log_links=(TaskLog(*link),), custom_info=facts)
+
+    bench.acme.on_get = answer
+    async with bench.engine() as engine:
+        told = repr(await engine.get(job_request(META)))
+    assert "[secret]" in told
+    assert "fake-token-0123456789" not in told
+
+
 async def test_a_result_that_no_backend_takes_fails_with_the_reason(bench: Bench) -> None:
     bench.acme.on_get = being(Phase.SUCCEEDED, outputs={"o0": "x" * 2_000})
     async with bench.engine(answer_max_bytes=1_000) as engine:
