@@ -281,8 +281,7 @@ class RecordStore(Store):
         self, key: str, *, delivered: bool | None = None, polled: bool = False, terminal: str = ""
     ) -> Record | None:
         rule = partial(_note, delivered=delivered, polled=polled, terminal=terminal)
-        # Nothing is ever done for want of a mark: a power cut may undo it.
-        record, changed = await self._change(key, rule, synced=False)
+        record, changed = await self._change(key, rule)
         if changed and record is not None and record.generation:
             await self.advance(record.run, record.generation)  # a run's first record outlives its later ones
         if changed and record is not None and record.adopts and terminal:

@@ -61,8 +61,8 @@ class SqliteStore(RecordStore):
     """On a local disk: SQLite's WAL mode does not work over a network file system.
 
     What was answered outlives a killed process; a power cut too, but for the very last metas, whose keys are then
-    RESERVED again, and for what was seen of jobs last. Times are the machine's clock, which all servers that can share
-    the file have in common; where it is set back, leases last longer by as much.
+    RESERVED again. Times are the machine's clock, which all servers that can share the file have in common; where it
+    is set back, leases last longer by as much.
 
     Changes and lookups have a thread and a connection each, so that a lookup waits neither for a full batch of changes
     nor for another process's lock. Only a lookup by key waits for what this server has asked to be done to that key;
