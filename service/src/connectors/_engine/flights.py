@@ -117,7 +117,9 @@ class Flights(Generic[T]):
             raise ValueError(f"work is under way under {key}")
         flight = self._flights[key] = Flight(key, work.fingerprint)
         self._idle.clear()
-        task = self._tasks[flight] = asyncio.create_task(self._fly(flight, work, operation, carry_out))
+        task = self._tasks[flight] = asyncio.get_running_loop().create_task(
+            self._fly(flight, work, operation, carry_out), name="flight"
+        )
         task.add_done_callback(partial(self._landed, flight, work))
         return flight
 

@@ -128,7 +128,7 @@ class SharedPolls:
             poll.end(stopped if task.cancelled() else task.result())
 
         # a task of the loop's own, not of a task group: there is one for each poll, and it costs half as much
-        task = self._tasks[poll] = asyncio.create_task(call)
+        task = self._tasks[poll] = asyncio.get_running_loop().create_task(call, name="poll")
         task.add_done_callback(ended)
 
     async def _ask(

@@ -7,6 +7,7 @@ from typing import Any
 
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller, CreateRequest, JobRequest
+from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
 from connectors._messages.executions import read_execution_metadata
 from connectors._messages.instants import read_duration, read_timestamp
@@ -105,8 +106,9 @@ class _Tasks:
         return serialise(self._calls.CreateTaskResponse(resource_meta=meta))
 
     async def get(self, call: Call, data: bytes) -> bytes:
-        message = await parsed(self._calls.GetTaskRequest, data)
+        kind = self._calls.GetTaskRequest
         with reading():
+            message = parse(kind, data) if len(data) < LARGE else await parsed(kind, data)
             request = self._job(call, message, message.output_prefix)
         if (fallback := self._elsewhere(call, request)) is not None:
             return await fallback.job(call, data, "get", request)
