@@ -25,7 +25,7 @@ MANY, FEW = 5_000, 100
 _OURS_ON, _RAW_ON = 8, 64
 """Connections: ours allows 1,000 calls on each, raw grpclib 100, as h2 does."""
 _ROOM = ("--connector-concurrency=8192", "--concurrency=8192")
-"""By default a connector has 256 calls at once, and what polls are above it are answered with what is known."""
+"""By default a connector has 256 calls at once, and those above wait for their turn."""
 
 
 class _TooSlow(Exception):

@@ -3,8 +3,9 @@
     python -m benchmarks.saturation --rounds 1
 
 Everything is as it is set by default. The slow connector is polled at a pace at which its 256 places, or its 16 threads
-where its methods are blocking, are always taken; what comes above is answered with what is known. The other connector's
-polls come 200 a second, and their times are counted from when they were to be sent.
+where its methods are blocking, are always taken; what comes above waits for its turn, and is answered with what is
+known when its time is up. The other connector's polls come 200 a second; their times are counted from when they were
+due.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.line import Line
-from benchmarks.load import Generator, Plan, Result
+from benchmarks.load import Generator, LoadError, Plan, Result
 from benchmarks.nothing import GET, SLOW, get_task
 from benchmarks.servers import Serving, connectors, cores
 
@@ -39,9 +40,10 @@ def lines(rounds: int) -> list[Line]:
                 with connectors(core=core) as server:
                     asking.run(_asked(server, 0.5))  # what is made with the first calls
                     unloaded[kind].append(asking.run(_asked(server, seconds)).require())
-                    filling.begin(_filled(server, kind, rate, seconds + 2))
+                    filling.begin(_filled(server, kind, rate, SLOW + 1 + seconds))
                     loaded[kind].append(asking.run(_asked(server, seconds, after=SLOW + 1)).require())
-                    filling.finish().require()
+                    if filling.finish().require().p99 < SLOW * 1.1:
+                        raise LoadError(f"the connector of {kind} was not full: no poll of it waited for its turn")
     return [_told(kind, loaded[kind], unloaded[kind]) for kind in _KINDS]
 
 
@@ -62,7 +64,14 @@ def _asked(server: Serving, seconds: float, *, after: float = 0.3) -> Plan:
 
 def _filled(server: Serving, kind: str, rate: float, seconds: float) -> Plan:
     return Plan(
-        server.address, GET, get_task(kind), connections=1, outstanding=0, rate=rate, seconds=seconds, warm_up=SLOW
+        server.address,
+        GET,
+        get_task(kind),
+        connections=1,
+        outstanding=0,
+        rate=rate,
+        calls=round(rate * seconds),
+        patience=60.0,
     )
 
 
