@@ -121,8 +121,9 @@ class WatchedStore(Store):
             fault = "cancelled"
             raise
         finally:
-            self._observe(operation, _now() - started, fault)
-        self._answered_at = _now()
+            ended = _now()
+            self._observe(operation, ended - started, fault)
+        self._answered_at = ended
         if is_try and self._changes == seen:
             self._find()
         return answer
