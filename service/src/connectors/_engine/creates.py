@@ -6,8 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors._engine.events import FactObserver, KeyOutcome, Outcome
 from connectors._engine.fingerprint import fingerprint
@@ -33,8 +32,7 @@ _AT_ONCE = 0.2
 """Seconds. A create that got this far in less is carried out also when its caller has gone."""
 
 
-@dataclass(frozen=True)
-class Created:
+class Created(NamedTuple):
     """What came of a create."""
 
     meta: bytes

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from typing import Protocol as Interface
 
 from connectors._engine.requests import Caller
@@ -111,8 +111,7 @@ no job was made.
 """
 
 
-@dataclass(frozen=True)
-class KeyOutcome:
+class KeyOutcome(NamedTuple):
     """What came of a create or a ``do``, told when it ends. It may outlive every call that waited for it."""
 
     task_type: str

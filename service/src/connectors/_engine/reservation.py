@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -74,7 +73,7 @@ class Reservations:
         while True:
             claim = await self.claim(work)
             if claim.mine or claim.over or claim.record.state is not State.RESERVED:
-                return replace(claim, waited=True) if waited else claim
+                return claim._replace(waited=True) if waited else claim
             if asyncio.get_running_loop().time() + pause >= until():
                 raise DeadlineExceeded(
                     "another server is still at work on this request; the same request again gets its answer"

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from connectors._stores.record import Attention, Record
 from connectors.errors import ConnectorError, Unavailable
@@ -36,8 +35,7 @@ def job_of(task_type: str, version: int, meta: bytes) -> str:
     return hashlib.sha256(b"%s\0%d\0%s" % (task_type.encode(), version, meta)).hexdigest()
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """The answer to :meth:`Store.reserve`: the key's record, and whether the caller now holds it.
 
     ``mine`` is True where the key was new, was UNKNOWN, or was RESERVED under a lease that ran out; ``looked_for`` then
