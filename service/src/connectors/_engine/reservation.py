@@ -184,7 +184,7 @@ class Reservations:
         """
         if self._store.at_once:
             return await _written(work, write)
-        writing, over = asyncio.create_task(_written(work, write)), Signal()
+        writing, over = asyncio.create_task(_written(work, _in_time(write))), Signal()
         writing.add_done_callback(lambda _: over.give())
         try:
             await over.wait()
@@ -233,11 +233,15 @@ class Reservations:
             let_go()
 
 
+async def _in_time(write: Awaitable[bool]) -> bool:
+    async with asyncio.timeout(_WRITE_TIMEOUT):
+        return await write
+
+
 async def _written(work: Work, write: Awaitable[bool]) -> bool:
     try:
-        async with asyncio.timeout(_WRITE_TIMEOUT):
-            if not await write:
-                log.warning("the reservation of %s was lost to another server before its end was written", work.key)
+        if not await write:
+            log.warning("the reservation of %s was lost to another server before its end was written", work.key)
         return True
     except TimeoutError:
         log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
