@@ -25,7 +25,7 @@ _META = b'{"job":"%s"}' % _PREFIX.encode()
 CREATED: bytes = agent_pb2.CreateTaskResponse(resource_meta=_META).SerializeToString()
 """What such a create answers, one job for all: for the servers that read nothing."""
 GOT: bytes = agent_pb2.GetTaskResponse(
-    resource=agent_pb2.Resource(phase=execution_pb2.TaskExecution.RUNNING)
+    resource=agent_pb2.Resource(state=agent_pb2.RUNNING, phase=execution_pb2.TaskExecution.RUNNING)
 ).SerializeToString()
 """What such a poll answers."""
 _SOURCE = """
