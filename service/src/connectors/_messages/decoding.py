@@ -218,18 +218,18 @@ def _fill(  # noqa: PLR0917 - called for every message
     """
     if depth > MAX_DEPTH:
         raise _Fault(_TOO_DEEP)
-    by_tag, begin = plan.by_tag, position
+    reads, begin = plan.reads, position
     streams = plan.cls in streamed
     while position < end:
         tag = data[position]
         position += 1
         if tag > 0x7F:
             tag, position = _tag_at(data, position - 1)
-        field = by_tag.get(tag)
-        if field is None:
+        known = reads.get(tag)
+        if known is None:
             position = _unknown(tag, plan, data, position)
             continue
-        kind, name, _, detail, rivals, _, _, _ = field
+        kind, name, detail, rivals, field = known
         if rivals:
             if chosen:
                 for rival in rivals:
@@ -383,17 +383,17 @@ def _scan(plan: Plan, data: bytes, position: int, end: int, depth: int) -> None:
     """:func:`_fill` with nothing to fill."""
     if depth > MAX_DEPTH:
         raise _Fault(_TOO_DEEP)
-    by_tag = plan.by_tag
+    reads = plan.reads
     while position < end:
         tag = data[position]
         position += 1
         if tag > 0x7F:
             tag, position = _tag_at(data, position - 1)
-        field = by_tag.get(tag)
-        if field is None:
+        known = reads.get(tag)
+        if known is None:
             position = _unknown(tag, plan, data, position)
             continue
-        kind, _, _, detail, _, _, _, _ = field
+        kind, _, detail, _, _ = known
         if kind >= _TEXT:
             size = data[position]
             position += 1

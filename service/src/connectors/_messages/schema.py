@@ -109,6 +109,8 @@ class Plan:
         self.numbers = frozenset(field.number for field in self.fields)
         self.by_tag = {field.tag: field for field in self.fields}
         self.by_tag |= {field.detail.tag: field.detail for field in self.fields if field.kind == Kind.PACKED}
+        self.reads = {tag: (each.kind, each.name, each.detail, each.rivals, each) for tag, each in self.by_tag.items()}
+        """What reading takes of each field: a plain tuple is unpacked in a third of a named one's time."""
         self.single: dict[str, Any] = {"_unknown_fields": b""} if cls is not _Entry else {}
         self.lists: list[str] = []
         self.maps: list[str] = []
