@@ -26,25 +26,25 @@ def soft_limit(pid: int) -> int:
     return int(line.split()[3])
 
 
-def test_the_bound_is_raised_to_what_the_connections_need(serve: Serve, bound: Bound) -> None:
+def test_the_bound_is_raised_to_what_callers_and_platforms_need(serve: Serve, bound: Bound) -> None:
     bound(600)
-    server = serve("--max-connections=1000")
+    server = serve("--max-connections=1000", "--concurrency=500")
     assert server.address
-    assert soft_limit(server.pid) == 2000
+    assert soft_limit(server.pid) == 2500
     assert not [line for line in server.lines if line.get("level") == "warning"]
 
 
 def test_a_bound_that_is_high_enough_is_left_alone(serve: Serve, bound: Bound) -> None:
     bound(3000)
-    server = serve("--max-connections=1000")
+    server = serve("--max-connections=1000", "--concurrency=500")
     assert server.address
     assert soft_limit(server.pid) == 3000
 
 
 def test_where_the_system_does_not_let_it_a_warning_names_the_setting(serve: Serve) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    server = serve("--max-connections=1000000")
+    server = serve("--max-connections=1000000", "--concurrency=500")
     assert server.address
-    (line,) = [line for line in server.lines if "--max-connections 1000000 needs 1001000" in line.get("message", "")]
+    (line,) = [line for line in server.lines if "--max-connections 1000000 with --concurrency 500 needs 1001500" in line.get("message", "")]
     assert line["level"] == "warning"
     assert soft_limit(server.pid) == hard

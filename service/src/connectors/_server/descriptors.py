@@ -10,19 +10,22 @@ __all__ = ["allow"]
 
 log = logging.getLogger("connectors.server")
 
-_BESIDE_CALLERS = 1_000
-"""Descriptors for all that is no caller's connection: platforms, the store, metrics, files."""
+_OTHERS = 1_000
+"""Descriptors for all that is neither a caller's connection nor a platform's: the store, metrics, files."""
 
 
-def allow(connections: int) -> None:
-    """Raise the process's own bound (its soft limit) to what so many connections need, as far as the system lets it.
-    Where that is not far enough, a warning says so.
+def allow(connections: int, calls: int) -> None:
+    """Raise the process's own bound (its soft limit) to what it needs, as far as the system lets it. Where that is not
+    far enough, a warning says so.
+
+    :param connections: of callers, at the most.
+    :param calls: at once, at the most; each may have a connection to its platform.
     """
     try:
         import resource  # noqa: PLC0415 - there is none on Windows, nor such a bound
     except ImportError:
         return
-    needed = connections + _BESIDE_CALLERS
+    needed = connections + calls + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unbounded = resource.RLIM_INFINITY
     if soft == unbounded or soft >= needed:
@@ -35,9 +38,10 @@ def allow(connections: int) -> None:
             most = soft
     if most < needed:
         log.warning(
-            "the process may have %d files and sockets open, and --max-connections %d needs %d: lower the one or raise "
-            "the other (ulimit -n)",
+            "the process may have %d files and sockets open, and --max-connections %d with --concurrency %d needs %d: "
+            "lower these or raise the other (ulimit -n)",
             most,
             connections,
+            calls,
             needed,
         )

@@ -36,7 +36,7 @@ def serve(settings: Settings, registry: Registry) -> None:
 
     :raises StartError: something cannot be started.
     """
-    descriptors.allow(settings.max_connections)
+    descriptors.allow(settings.max_connections, settings.concurrency)
     signals = Signals(settings.grace + CLOSE_WITHIN, delay=_drain_delay(settings))
     try:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
