@@ -40,10 +40,10 @@ def fingerprint_of(request: CreateRequest) -> str:
     container = template.container
     parts = {
         "type": [template.type, template.task_type_version],
-        "id": template.id,
+        "id": vars(template.id),
         "custom": template.custom,
         "config": template.config,
-        "sql": template.sql,
+        "sql": vars(template.sql) if template.sql else None,
         "run": [container.image, container.command, container.args] if container else None,
         "pod": template.k8s_pod,
         # their maps may have keys of any kind, of which JSON makes texts without a word
