@@ -45,6 +45,7 @@ def test_where_the_system_does_not_let_it_a_warning_names_the_setting(serve: Ser
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     server = serve("--max-connections=1000000", "--concurrency=500")
     assert server.address
-    (line,) = [line for line in server.lines if "--max-connections 1000000 with --concurrency 500 needs 1001500" in line.get("message", "")]
+    said = "--max-connections 1000000 with --concurrency 500 needs 1001500"
+    (line,) = [line for line in server.lines if said in line.get("message", "")]
     assert line["level"] == "warning"
     assert soft_limit(server.pid) == hard
