@@ -45,7 +45,7 @@ def test_each_is_told_at_its_own_instant_unless_it_was_forgotten(waits: list[flo
         for each, wait in zip(all_told, waits, strict=True):
             deadlines.watch(each, start + wait, loop)
         for number in forgotten & set(range(len(waits))):
-            deadlines.forget(all_told[number])
+            deadlines.forget(all_told[number], loop)
         await asyncio.sleep(4)
         for number, (each, wait) in enumerate(zip(all_told, waits, strict=True)):
             assert each.at == ([] if number in forgotten else [pytest.approx(start + wait, abs=1e-6)])
@@ -61,7 +61,7 @@ def test_one_that_is_forgotten_shortly_before_its_instant_is_not_told() -> None:
         deadlines.watch(one, when, loop)
         deadlines.watch(other, when, loop)
         await asyncio.sleep(0.9999)
-        deadlines.forget(one)
+        deadlines.forget(one, loop)
         await asyncio.sleep(1)
         assert one.at == []
         assert len(other.at) == 1
@@ -77,3 +77,20 @@ def test_a_thousand_calls_that_fall_due_together_take_a_few_timers() -> None:
         return len(deadlines._slices)
 
     assert in_virtual_time(timers) <= 5
+
+
+def test_timers_far_ahead_are_given_up_with_the_last_call_that_needs_them() -> None:
+    async def timers() -> tuple[int, int]:
+        loop, deadlines = asyncio.get_running_loop(), Deadlines()
+        soon, late = ([Told() for _ in range(10)] for _ in range(2))
+        for number, each in enumerate(soon):
+            deadlines.watch(each, loop.time() + 5 + number, loop)
+        for number, each in enumerate(late):
+            deadlines.watch(each, loop.time() + 3600 + number, loop)
+        for each in [*soon, *late]:
+            deadlines.forget(each, loop)
+        kept = len(deadlines._slices)
+        await asyncio.sleep(20)
+        return kept, len(deadlines._slices)
+
+    assert in_virtual_time(timers) == (10, 0)

@@ -322,7 +322,7 @@ class Call:
         if self._ended:
             return
         self._ended, self._answered = True, answered
-        self._service.deadlines.forget(self)
+        self._service.deadlines.forget(self, self._loop)
         self._inbox.close()
         self._outbound.refuse = None
         self._owner.answered(self, self._lane)
