@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import ceil
 from statistics import median
 
 from benchmarks.load import Generator, Plan, Result
@@ -56,8 +57,8 @@ class HotPath:
 
 
 @contextmanager
-def side_by_side() -> Iterator[Callable[[HotPath, int, float], None]]:
-    """Both servers, ready to be measured.
+def side_by_side(outstanding: int = OUTSTANDING) -> Iterator[Callable[[HotPath, int, float], None]]:
+    """Both servers, ready to be measured with so many calls outstanding at each.
 
     It gives a function that adds to a path's figures so many rounds of so many seconds. It blocks, and raises
     :class:`benchmarks.load.LoadError` where a call failed or a server answered none.
@@ -70,16 +71,26 @@ def side_by_side() -> Iterator[Callable[[HotPath, int, float], None]]:
         floor(core=core) as raw,
     ):
         loaded = {ours: for_ours, raw: for_floor}
-        created = {server: _run(loaded[server], _creates(server, 0, calls=JOBS)).next for server in loaded}
+        connections = ceil(outstanding / 64)  # raw grpclib allows 100 calls on each
+        load = Plan("", GET, get_task(), outstanding=outstanding, connections=connections, warm_up=0.1, patience=60.0)
+
+        jobs = max(JOBS, 4 * outstanding)  # no two outstanding polls are about the same
+
+        def plan(server: Serving, path: str, seconds: float, calls: int = 0) -> Plan:
+            if path == GET:
+                asked = replace(load, among=jobs)
+            else:
+                asked = replace(load, path=CREATE, body=create_task(), first=created[server])
+            return replace(asked, address=server.address, servers=(server.pid,), seconds=seconds, calls=calls)
+
+        created = dict.fromkeys(loaded, 0)
+        for server, generator in loaded.items():
+            created[server] = generator.run(plan(server, CREATE, 0.0, calls=jobs)).require().next
 
         def measure(path: HotPath, rounds: int, seconds: float) -> None:
             for _ in range(rounds):
                 for server, generator in loaded.items():
-                    if path.name == "CreateTask":
-                        plan = _creates(server, created[server], seconds=seconds)
-                    else:
-                        plan = _polls(server, seconds=seconds)
-                    generator.begin(plan)
+                    generator.begin(plan(server, PATHS[path.name], seconds))
                 results = {server: generator.finish().require() for server, generator in loaded.items()}
                 path.ours.append(results[ours])
                 path.floor.append(results[raw])
@@ -88,42 +99,19 @@ def side_by_side() -> Iterator[Callable[[HotPath, int, float], None]]:
         yield measure
 
 
-def _run(generator: Generator, plan: Plan) -> Result:
-    return generator.run(plan).require()
-
-
-def _creates(server: Serving, first: int, *, calls: int = 0, seconds: float = 0.0) -> Plan:
-    return _plan(server, CREATE, first=first, calls=calls, seconds=seconds)
-
-
-def _polls(server: Serving, *, seconds: float) -> Plan:
-    return _plan(server, GET, seconds=seconds)
-
-
-def _plan(server: Serving, path: str, *, first: int = 0, calls: int = 0, seconds: float = 0.0) -> Plan:
-    return Plan(
-        server.address,
-        path,
-        get_task() if path == GET else create_task(),
-        servers=(server.pid,),
-        connections=1,
-        outstanding=OUTSTANDING,
-        first=first,
-        among=JOBS if path == GET else 0,
-        calls=calls,
-        seconds=seconds,
-        warm_up=0.1,
-        patience=60.0,
-    )
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hot_paths", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="of each method (default: 10)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each round (default: 1)")
+    parser.add_argument(
+        "--outstanding",
+        type=int,
+        default=OUTSTANDING,
+        help=f"calls; with many, rounds have to be long (default: {OUTSTANDING})",
+    )
     options = parser.parse_args()
-    with side_by_side() as measure:
+    with side_by_side(options.outstanding) as measure:
         for path in map(HotPath, PATHS):
             measure(path, options.rounds, options.seconds)
             print(path, flush=True)
