@@ -110,6 +110,16 @@ async def test_a_flood_of_headers_that_go_on_ends_its_connection(served: Served)
     assert (reason, others) == (Reason.PROTOCOL_ERROR, [])
 
 
+async def test_a_block_of_headers_without_measure_ends_its_connection_before_it_is_read(served: Served) -> None:
+    async with raw_client(served) as client:
+        await client.round_trip()
+        client.write(HeadersFrame(1, b"\0" * 16_384), *(ContinuationFrame(1, b"\0" * 16_384) for _ in range(3)))
+        await client.round_trip()
+        client.write(ContinuationFrame(1, b"\0"))
+        assert (await client.read_until_goaway()).error_code == ENHANCE_YOUR_CALM
+        await client.read_until_closed()
+
+
 async def test_a_flood_of_resets_of_streams_that_are_over_ends_its_connection(served: Served) -> None:
     async with raw_client(served) as client:
         over = client.request(message(b"x"), path=ECHO)

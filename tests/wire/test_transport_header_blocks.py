@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hpack
 import pytest
 from hpack.exceptions import HPACKError
@@ -70,3 +72,32 @@ def test_a_ready_block_says_the_same_on_every_connection_and_leaves_its_table_al
     before = list(decoder.header_table.dynamic_entries)
     assert decoder.decode(block, raw=True) == [*ANSWER]
     assert list(decoder.header_table.dynamic_entries) == before
+
+
+class Watched(bytes):
+    """Counts the bytes that are copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(found, bytes):
+            self.copied += len(found)
+        return found
+
+
+ONE_FIELD = [b"\0\1x\1y", b"\x10\1x\1y", b"\x40\1x\1y", b"\x0f\x01\1y", b"\x7f\x00\0", b"\xff\x00"]
+
+
+@pytest.mark.parametrize("field", ONE_FIELD)
+def test_what_a_block_costs_grows_with_its_length_and_no_faster(field: bytes) -> None:
+    block, decoder = Watched(b"\x40\1x\1y" * 100 + field * 1000), RequestDecoder()
+    assert len(decoder.fields(block)) == 1100
+    assert block.copied < 8 * len(block)
+
+
+def test_a_table_is_not_resized_without_end() -> None:
+    decoder = RequestDecoder()
+    assert decoder.fields(b"\x20" * 32 + b"\x82") == [(b":method", b"GET")]
+    with pytest.raises(HPACKError):
+        decoder.fields(b"\x20" * 33)

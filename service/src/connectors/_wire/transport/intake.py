@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Protocol
 
-from h2.exceptions import FrameTooLargeError
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError
 
 from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.http2 import Http2
@@ -45,6 +45,7 @@ class Intake:
         self._preface = len(PREFACE)
         self._cut = b""  # a frame that has not come whole
         self._within_headers = False
+        self._block_bytes = 0  # of a header block so far
 
     def take(self, data: bytes) -> bytes:
         """Handles ``data``. What it gives back is to be handled in the event loop's next turn.
@@ -83,7 +84,7 @@ class Intake:
             if not ordinary:
                 frames += H2_FRAMES - 1
                 if kind in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
-                    self._within_headers = not flags & _END_HEADERS
+                    self._goes_on(size, flags)
                 self._gate.admit(size, kind, flags)
                 if not reader.came(data[position:after]):
                     return b""
@@ -94,3 +95,11 @@ class Intake:
             position = after
         self._cut = data[position:]
         return b""
+
+    def _goes_on(self, size: int, flags: int) -> None:
+        # No encoder takes more for a list of headers than that is long, with the 32 bytes that each one counts for.
+        self._block_bytes = size if not self._within_headers else self._block_bytes + size
+        most = self._h2.decoder.max_header_list_size
+        if self._block_bytes > most:
+            raise DenialOfServiceError(f"a header block of more than {most} bytes")
+        self._within_headers = not flags & _END_HEADERS
