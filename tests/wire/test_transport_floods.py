@@ -119,12 +119,22 @@ async def test_a_block_of_headers_without_measure_ends_its_connection_before_it_
         await client.read_until_closed()
 
 
-async def test_a_flood_of_resets_of_streams_that_are_over_ends_its_connection(served: Served) -> None:
+# What opens or ends a stream costs its client nothing while the stream is there.
+LATE: dict[str, Callable[[int], Frame]] = {
+    "RST_STREAM": lambda stream_id: RstStreamFrame(stream_id, error_code=8),
+    "DATA that ends": lambda stream_id: DataFrame(stream_id, b"", flags=["END_STREAM"]),
+    "HEADERS": lambda stream_id: HeadersFrame(stream_id, b"", flags=["END_HEADERS"]),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+async def test_a_flood_of_frames_of_a_stream_that_is_over_ends_its_connection(served: Served, kind: str) -> None:
     async with raw_client(served) as client:
-        over = client.request(message(b"x"), path=ECHO)
-        await client.answer(over)
-        client.write_bytes(RstStreamFrame(over, error_code=8).serialize() * FLOOD)
+        over = client.request(message(b"x"), path="/t.T/Unknown", end=False)
+        assert (await client.answer(over)).status is Status.UNIMPLEMENTED  # and reset: not all of it had come
+        client.write_bytes(LATE[kind](over).serialize() * FLOOD)
         assert (await client.read_until_goaway()).error_code == ENHANCE_YOUR_CALM
+        await client.read_until_closed()
 
 
 # By the client, or by the server that it makes do so (CVE-2025-8671).
@@ -263,3 +273,13 @@ async def test_an_allowance_fills_again_with_time_but_never_over_what_it_held_at
     assert not allowance.spend(2)
     await until(lambda: allowance.spend(2))
     assert not Allowance(2, 1e9).spend(3)
+
+
+async def test_a_request_that_never_comes_ends_at_its_deadline_and_for_that_reason(served: Served) -> None:
+    async with raw_client(served) as client:
+        # Of fractions of a millisecond: uvloop's timers have none.
+        cut_off = [
+            client.request(headers={"grpc-timeout": f"{200_000 + 37 * n}u"}, path=ECHO, end=False) for n in range(99)
+        ]
+        assert {(await client.answer(each)).status for each in cut_off} == {Status.DEADLINE_EXCEEDED}
+    assert {reason for _, _, reason in served.rejected} == {Reason.DEADLINE}

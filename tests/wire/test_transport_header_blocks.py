@@ -10,7 +10,7 @@ from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors._wire.transport.header_blocks import RequestDecoder, literal_block
+from connectors._wire.transport.header_blocks import AnswerEncoder, RequestDecoder, literal_block
 
 ANSWER = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0")]
 NAMES = st.sampled_from([b":path", b"te", b"grpc-timeout", b"x", b"content-type", b"n" * 130])
@@ -101,3 +101,21 @@ def test_a_table_is_not_resized_without_end() -> None:
     assert decoder.fields(b"\x20" * 32 + b"\x82") == [(b":method", b"GET")]
     with pytest.raises(HPACKError):
         decoder.fields(b"\x20" * 33)
+
+
+def test_a_table_for_answers_is_no_larger_than_at_first_whatever_a_caller_allows() -> None:
+    encoder, decoder = AnswerEncoder(), hpack.Decoder()
+    for size in (2**32 - 1, 100, 2**32 - 1):
+        encoder.header_table_size = size
+        fields = [(b"grpc-message", b"%d" % number) for number in range(200)]
+        assert decoder.decode(encoder.encode(fields), raw=True) == fields
+        assert len(encoder.header_table.dynamic_entries) <= 4096 // 32
+    assert encoder.header_table_size == 4096
+
+
+def test_a_table_size_that_a_caller_repeats_is_announced_all_the_same() -> None:
+    encoder, decoder = AnswerEncoder(), hpack.Decoder()
+    encoder.header_table_size = decoder.max_allowed_table_size = 100
+    encoder.header_table_size = 100
+    decoder.decode(encoder.encode(ANSWER))
+    assert decoder.header_table_size == 100

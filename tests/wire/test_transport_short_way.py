@@ -242,6 +242,12 @@ async def test_an_answer_waits_for_h2_where_the_table_of_fields_was_resized() ->
     assert not both.answer(1, b"")
 
 
+async def test_a_table_of_fields_grows_no_larger_than_it_begins_whatever_a_caller_allows() -> None:
+    both = Both()
+    both.send(SettingsFrame(0, settings={SettingCodes.HEADER_TABLE_SIZE: 2**32 - 1}).serialize())
+    assert both.http2.encoder.header_table_size == 4096
+
+
 async def test_what_a_caller_reads_of_an_answer_is_what_h2_would_have_written() -> None:
     both, seen = Both(), []
     both.send(both.call(1) + part(1, message(b"abc"), "END_STREAM"))

@@ -242,25 +242,28 @@ class Call:
 
     def start(self) -> None:
         """The headers have come. The handler of a unary request begins when that is there: it could only wait."""
-        due = self.deadline
         if self.route.client_streaming:
             self._begin()
-        else:
-            patience = self.started + self._service.limits.receive_timeout
-            due = patience if due is None or patience < due else due
-        if due is not None:
-            self._service.deadlines.watch(self, due, self._loop)
+        self._watch()
 
     def due(self) -> None:
         """The deadline has passed, or the time for a request to arrive in."""
         self.timer = None
-        if self.deadline is not None and self._loop.time() >= self.deadline:
+        now = self._loop.time()  # which may be half a millisecond before what was asked for: uvloop rounds
+        if self.deadline is not None and now >= self.deadline:
             self.refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.DEADLINE, "the deadline passed before the answer"))
-            return
-        if not self._began:
+        elif self._task is None and now >= self.started + self._service.limits.receive_timeout:
             self._inbox.late()
-        if self.deadline is not None and not self._ended:
-            self._service.deadlines.watch(self, self.deadline, self._loop)
+        if not self._ended:
+            self._watch()
+
+    def _watch(self) -> None:
+        due = self.deadline
+        if self._task is None:
+            patience = self.started + self._service.limits.receive_timeout
+            due = patience if due is None or patience < due else due
+        if due is not None:
+            self._service.deadlines.watch(self, due, self._loop)
 
     def refuse(self, refusal: Refusal) -> None:
         """Ends the call with a status of the transport's own."""

@@ -79,10 +79,10 @@ class Gate:
         self._frames = Allowance(FLOOD_BURST, FLOOD_PER_SECOND)
         self._resets = Allowance(RESET_BURST, RESETS_PER_SECOND)
 
-    def admit(self, size: int, kind: int, flags: int) -> None:
-        """Counts a frame. :raises Flood: there are too many of its kind."""
+    def admit(self, size: int, kind: int, flags: int, *, over: bool) -> None:
+        """Counts a frame. :param over: it belongs to a stream that is over. :raises Flood: there are too many."""
         # Streams that are open are bounded, and those that are reset are counted: what opens and ends one is free.
-        if kind == _HEADERS or (kind == _DATA and flags & _END_STREAM):
+        if not over and (kind == _HEADERS or (kind == _DATA and flags & _END_STREAM)):
             return
         cost = 1.0
         if kind == _SETTINGS:

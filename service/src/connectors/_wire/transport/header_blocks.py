@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import cast
 
-from hpack import Decoder, HeaderTuple, NeverIndexedHeaderTuple
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
 from hpack.exceptions import HPACKDecodingError, InvalidTableIndex, OversizedHeaderListError
 from hpack.hpack import decode_integer
 from hpack.huffman_table import decode_huffman
@@ -107,6 +107,24 @@ class RequestDecoder(Decoder):
         if added:
             table.add(name, value)
         return position, NeverIndexedHeaderTuple(name, value) if not added and first & _NEVER else (name, value)
+
+
+class AnswerEncoder(Encoder):
+    """hpack's encoder, with a table that is never larger than HTTP/2 begins with. hpack takes whatever size a caller
+    allows, keeps that much of what answers said, and looks through all of it for each field.
+    """
+
+    @property
+    def header_table_size(self) -> int:
+        """In bytes, as RFC 7541 section 4.1 counts them."""
+        return self.header_table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, value: int) -> None:
+        size = min(value, HeaderTable.DEFAULT_SIZE)
+        if size != self.header_table.maxsize:  # the same size again would make hpack forget what it has to announce
+            self.header_table.maxsize = size
+            self.table_size_changes.append(size)
 
 
 def _number(data: bytes, position: int, bits: int) -> tuple[int, int]:

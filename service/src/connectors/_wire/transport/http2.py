@@ -19,7 +19,7 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hyperframe.frame import WindowUpdateFrame
 
 from connectors._wire.transport.framing import PREFIX_BYTES
-from connectors._wire.transport.header_blocks import RequestDecoder
+from connectors._wire.transport.header_blocks import AnswerEncoder, RequestDecoder
 from connectors._wire.transport.limits import CLOSED_STREAMS
 from connectors._wire.transport.request import Headers
 
@@ -40,6 +40,7 @@ class Http2(H2Connection):
         """:param stream_window: bytes that a caller may send on a new stream."""
         super().__init__(config)
         self.decoder = RequestDecoder()
+        self.encoder = AnswerEncoder()
         self._most_streams = most_streams
         self._stream_window = stream_window
 
@@ -94,6 +95,10 @@ class Http2(H2Connection):
         stream._inbound_window_manager.window_consumed(size)
         stream.state_machine.state = _HALF_CLOSED
         return True
+
+    def is_over(self, stream_id: int) -> bool:
+        """Whether there was such a stream, and is no more."""
+        return stream_id <= self.highest_inbound_stream_id and stream_id not in self.streams
 
     def give_back(self, size: int) -> None:
         """Gives the window back that DATA took of the connection's; the stream's own is of no more use."""

@@ -85,7 +85,7 @@ class Intake:
                 frames += H2_FRAMES - 1
                 if kind in (_HEADERS, _PUSH_PROMISE, _CONTINUATION):
                     self._goes_on(size, flags)
-                self._gate.admit(size, kind, flags)
+                self._gate.admit(size, kind, flags, over=h2.is_over(stream_id))
                 if not reader.came(data[position:after]):
                     return b""
             elif kind == _HEADERS:
