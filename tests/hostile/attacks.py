@@ -14,6 +14,7 @@ from tests.hostile.peers import (
     CONTINUATION,
     DATA,
     END_HEADERS,
+    END_STREAM,
     GREETING,
     HEADERS,
     PATIENCE_S,
@@ -67,8 +68,8 @@ async def oversized_frames(place: Place) -> None:
 
 
 async def bad_header_blocks(place: Place) -> None:
-    """Compressed headers that cannot be: numbers without end, tables that are not there, and a small block that stands
-    for a large list.
+    """Compressed headers that cannot be: numbers without end, tables that are not there, a small block that stands for
+    a large list, and large blocks that stand for nothing.
     """
     rng = random.Random(7)
     bomb = b"\x40\x01a" + b"\x7f\x81\x1e" + b"x" * 4000 + b"\xbe" * 12_000  # one entry of the table, 12,000 times
@@ -87,7 +88,17 @@ async def bad_header_blocks(place: Place) -> None:
             await attacker.write(frame(HEADERS, block[:16_384], stream=3, flags=END_HEADERS) + PREFACE)
             await attacker.read()
 
+    async def send_long(block: bytes) -> None:
+        first, *others = [block[start : start + 16_384] for start in range(0, len(block), 16_384)]
+        frames = [frame(HEADERS, first, stream=1), *(frame(CONTINUATION, each, stream=1) for each in others)]
+        async with peer(place, GREETING + b"".join(frames[:4])) as attacker:
+            await attacker.write(b"".join(frames[4:]) + frame(CONTINUATION, stream=1, flags=END_HEADERS))
+            await attacker.read()
+
     await together([partial(send, block) for block in bad], 20)
+    # A megabyte of it, where each byte asks for work and none is a field; and many small fields before much else.
+    long = [b"\x20" * 1_000_000, b"\0\0\0" * 2000 + b"\0" * 900_000, b"\x20" * 65_000, b"\0\0\0" * 21_000]
+    await together([partial(send_long, block) for block in long * 2], 4)
 
 
 async def flow_control(place: Place) -> None:
@@ -201,8 +212,11 @@ async def floods(place: Place) -> None:
             await attacker.pour(each * 1000, 20)
             await attacker.read()
 
-    works = [partial(send, before, each) for before, each in [*[(open_, kind) for kind in kinds], *continued] * 2]
-    await together(works, 6)
+    # Answered and reset before it is whole: what opens and ends a stream comes too late.
+    unknown = frame(HEADERS, blocks(UNKNOWN)[0], stream=1, flags=END_HEADERS)
+    late = [(unknown, frame(DATA, stream=1, flags=END_STREAM)), (unknown, frame(HEADERS, stream=1, flags=END_HEADERS))]
+    all_ = [*[(open_, kind) for kind in kinds], *continued, *late]
+    await together([partial(send, before, each) for before, each in all_ * 2], 6)
 
 
 async def calls_without_end(place: Place) -> None:
