@@ -9,6 +9,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -240,3 +241,54 @@ def test_the_states_that_were_warned_of_are_bounded_in_number(lines: io.StringIO
     for number in range(1_500):
         observe(dataclasses.replace(GET, unknown_states=(f"the run waits since {number}",)))
     assert len(lines.getvalue().splitlines()) == 1_000
+
+
+class Records(logging.Handler):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def alone() -> io.StringIO:
+    """The log as a server has it: to one stream, and not to the test's own handlers, which come after the fixtures."""
+    stream = io.StringIO()
+    configure("json", "debug", stream)
+    return stream
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+def test_a_call_s_line_is_the_same_where_another_handler_takes_its_record(kind: Literal["json", "console"]) -> None:
+    calls, written, other = logging.getLogger("connectors.calls"), [], Records()
+    for others in (list[Records](), [other]):
+        stream = io.StringIO()
+        configure(kind, "info", stream)
+        calls.handlers[:] = others
+        try:
+            log_call(dataclasses.replace(GET, operation="create", message="a\nb"))
+        finally:
+            calls.handlers.clear()
+        written.append(re.sub(r"\d{4}-[-\d]+T[:.\d]+Z", "", stream.getvalue()))
+    assert written[0] == written[1] != ""
+    assert [vars(record)["fields"]["protocol"] for record in other.records] == ["flyte2"]
+
+
+def test_a_call_s_line_passes_the_filters_of_the_log_s_handler() -> None:
+    stream = alone()
+    (handler,) = logging.getLogger().handlers
+    handler.addFilter(lambda record: "acme" not in record.getMessage())
+    for task_type in ("acme", "other"):
+        log_call(dataclasses.replace(GET, operation="create", task_type=task_type))
+    assert only(stream)["task_type"] == "other"
+
+
+def test_a_call_s_line_that_cannot_be_written_fails_nothing_and_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    alone().close()
+    log_call(dataclasses.replace(GET, operation="create"))
+    told = capsys.readouterr().err
+    assert "closed file" in told
+    assert "create" in told

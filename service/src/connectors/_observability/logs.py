@@ -37,8 +37,7 @@ def configure(kind: Literal["console", "json"], level: str, stream: TextIO | Non
     :param level: debug, info, warning or error. Libraries are never logged below info: their detail is not ours to
     filter. The audit's lines are written at any level.
     """
-    handler = LineHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if kind == "json" else ConsoleFormatter())
+    handler = LineHandler(stream or sys.stderr, JsonFormatter() if kind == "json" else ConsoleFormatter())
     logging.basicConfig(handlers=[handler], force=True)
     _set_level(level)
     logging.getLogger("connectors.audit").setLevel(logging.INFO)
