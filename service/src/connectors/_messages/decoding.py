@@ -28,11 +28,18 @@ class Malformed(ValueError):
     """Bytes that are not the message that they should be. The text is a sentence that names the message."""
 
 
-class _Fault(Exception):
+class _Fault(ValueError):
     """What is wrong, while the message's name is not at hand."""
 
 
-def parse(cls: type[M], data: bytes, *, streamed: Collection[type[Any]] = (), part_of: type[Any] | None = None) -> M:
+def parse(
+    cls: type[M],
+    data: bytes,
+    *,
+    streamed: Collection[type[Any]] = (),
+    part_of: type[Any] | None = None,
+    plan: Plan | None = None,
+) -> M:
     """The message that ``data`` holds.
 
     :param part_of: the message that it lies in; what is wrong is told of that one.
@@ -41,10 +48,12 @@ def parse(cls: type[M], data: bytes, *, streamed: Collection[type[Any]] = (), pa
         time, and never held: a message of millions of small ones takes a hundred times its own size, and the garbage
         collector goes through all of it. ``data`` must have been checked. Such a map has ``items``, a list is iterable,
         both have a length; a map's key that comes twice is given twice.
+    :param plan: how the message is read, where it is not as :func:`plan_of` says: what is LATE comes as bytes, which
+        were checked.
     :raises Malformed: the bytes are no protobuf, are cut, hold a known field of another wire type or text that is not
         UTF-8, or are nested more than 100 levels deep.
     """
-    plan = plan_of(cls)
+    plan = plan or plan_of(cls)
     values = plan.values()
     try:
         _fill(values, plan, data, 0, len(data), 1 if part_of else 0, False, streamed)
@@ -62,14 +71,14 @@ def check(cls: type[Any], data: bytes, *, part_of: type[Any] | None = None) -> N
         raise _malformed(part_of or cls, fault) from None
 
 
-def parts(cls: type[Any], data: bytes) -> dict[str, bytearray]:
+def parts(cls: type[Any], data: bytes) -> dict[str, bytes | bytearray]:
     """The single messages, texts and bytes in a message, unread, by the names of their fields. A message that came in
     pieces is the pieces in a row, as protobuf has it.
 
     :raises Malformed: as :func:`parse`, of the outermost message alone: what is in a part is not looked at, unless it
         came in pieces.
     """
-    plan, found, pieces = plan_of(cls), dict[str, bytearray](), False
+    plan, found, pieces = plan_of(cls), dict[str, bytes | bytearray](), False
     by_tag, position, end = plan.by_tag, 0, len(data)
     try:
         while position < end:
@@ -87,10 +96,12 @@ def parts(cls: type[Any], data: bytes) -> dict[str, bytearray]:
                 if field.kind == _TEXT:
                     data[start:position].decode()
                 if field.kind == _MESSAGE and field.name in found:  # grown in place: there may be very many pieces
-                    found[field.name] += data[start:position]
+                    before = found[field.name]
+                    found[field.name] = whole = before if isinstance(before, bytearray) else bytearray(before)
+                    whole += data[start:position]
                     pieces = True
                 else:
-                    found[field.name] = bytearray(data[start:position])
+                    found[field.name] = data[start:position]
     except (_Fault, IndexError, UnicodeDecodeError) as fault:
         raise _malformed(cls, fault) from None
     if pieces:  # each must be whole by itself, which does not show once they are put together
@@ -155,6 +166,7 @@ _TOO_DEEP = f"they are nested more than {MAX_DEPTH} levels deep"
 # Names of the module's own: looking one up in a class takes longer.
 _FIXED, _TEXT, _TEXTS, _RAW, _RAWS = Kind.FIXED, Kind.TEXT, Kind.TEXTS, Kind.RAW, Kind.RAWS
 _VARINT, _MESSAGE, _MESSAGES, _MAP, _PACKED = Kind.VARINT, Kind.MESSAGE, Kind.MESSAGES, Kind.MAP, Kind.PACKED
+_LATE = Kind.LATE
 _PARTS = frozenset({_TEXT, _RAW, _MESSAGE})
 _new = object.__new__
 
@@ -335,6 +347,15 @@ def _fill_other(  # noqa: PLR0917 - called for every field of these kinds
             values[name].append(value)
         if position > stop:
             raise _Fault(_CUT)
+    elif kind == _LATE:
+        piece, before = data[position:stop], values[name]
+        if piece not in detail.known:
+            _scan(detail.plan, data, position, stop, depth + 1)
+        if before is None:
+            values[name] = piece
+        else:  # grown in place: there may be very many pieces
+            values[name] = whole = before if isinstance(before, bytearray) else bytearray(before)
+            whole += piece
     else:
         plan, before = detail.plan, values[name]
         content = plan.values() if before is None else plan.cls.from_wrapped(before).__dict__

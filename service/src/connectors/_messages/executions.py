@@ -45,12 +45,17 @@ def write_identifier(identifier: models.Identifier, core: ModuleType) -> Any:
     )
 
 
-def read_execution_metadata(message: MetadataMessage | None) -> models.TaskExecutionMetadata:
-    """Where a call comes from; what is absent is empty."""
+def read_execution_metadata(
+    message: MetadataMessage | None, *, task_id: models.Identifier | None = None
+) -> models.TaskExecutionMetadata:
+    """Where a call comes from; what is absent is empty.
+
+    :param task_id: the task's, where it was read before.
+    """
     if message is None:
         return models.TaskExecutionMetadata()
     return models.TaskExecutionMetadata(
-        task_execution_id=_read_execution(message.task_execution_id),
+        task_execution_id=_read_execution(message.task_execution_id, task_id),
         namespace=message.namespace,
         labels=message.labels,
         annotations=message.annotations,
@@ -81,13 +86,15 @@ def write_execution_metadata(metadata: models.TaskExecutionMetadata, core: Modul
     )
 
 
-def _read_execution(message: _ExecutionMessage | None) -> models.TaskExecutionId | None:
+def _read_execution(
+    message: _ExecutionMessage | None, task_id: models.Identifier | None
+) -> models.TaskExecutionId | None:
     if message is None:
         return None
     node = message.node_execution_id
     execution = node.execution_id if node is not None else None
     return models.TaskExecutionId(
-        task_id=read_identifier(message.task_id),
+        task_id=read_identifier(message.task_id) if task_id is None else task_id,
         project=execution.project if execution is not None else "",
         domain=execution.domain if execution is not None else "",
         execution=execution.name if execution is not None else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import struct
 import sys
@@ -34,6 +35,8 @@ class Kind:
     MAP = 10
     PACKED = 11
     WRAPPED = 12
+    LATE = 13
+    """A message that is kept as bytes: only in plans that :meth:`Plan.with_fields` made."""
 
 
 class Field(NamedTuple):
@@ -145,6 +148,13 @@ class Plan:
         message: Any = _new(self.cls)
         message.__dict__ = values
         return message
+
+    def with_fields(self, *others: Field) -> Plan:
+        """This plan for reading, with other fields in the places of those of the same names."""
+        plan = copy.copy(self)
+        plan.by_name = self.by_name | {each.name: each for each in others}
+        plan.reads = self.reads | {each.tag: (each.kind, each.name, each.detail, each.rivals, each) for each in others}
+        return plan
 
     def key_and_value(self, entry: dict[str, Any]) -> tuple[Any, Any]:
         """Of a map's entry that was read. Its value may have been left out if it is an empty message."""

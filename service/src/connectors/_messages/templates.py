@@ -14,38 +14,37 @@ from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import core as core_v2
 from connectors._proto.google.protobuf import ListValue, Struct
 
-__all__ = ["STREAMED", "TemplateMessage", "read_template", "write_template"]
+__all__ = ["STREAMED", "TemplateMessage", "read_interface", "read_task_metadata", "read_template", "write_template"]
 
 STREAMED = frozenset({Struct, ListValue})
 """What of a checked template can be read as a stream (:func:`connectors._messages.decoding.parse`)."""
 
 TemplateMessage: TypeAlias = core_v1.TaskTemplate | core_v2.TaskTemplate
+_InterfaceMessage: TypeAlias = core_v1.TypedInterface | core_v2.TypedInterface
 _MetadataMessage: TypeAlias = core_v1.TaskMetadata | core_v2.TaskMetadata
 _VariablesMessage: TypeAlias = core_v1.VariableMap | core_v2.VariableMap
 _ContainerMessage: TypeAlias = core_v1.Container | core_v2.Container
 _EntryMessage: TypeAlias = core_v1.ResourcesResourceEntry | core_v2.ResourcesResourceEntry
 
 
-def read_template(message: TemplateMessage) -> models.TaskTemplate:
+def read_template(message: TemplateMessage, *, identifier: models.Identifier | None = None) -> models.TaskTemplate:
     """The task as connectors see it.
 
+    :param identifier: its id, where that was read before.
     :raises InvalidRequest: a part has no Python form; the message names it.
     """
     sql, pod, security = message.sql, message.k8s_pod, message.security_context
-    interface = message.interface
     return models.TaskTemplate(
         type=message.type,
         task_type_version=message.task_type_version,
-        id=read_identifier(message.id),
+        id=read_identifier(message.id) if identifier is None else identifier,
         custom=struct_to_native(message.custom, "template.custom"),
         config=message.config,
         sql=models.Sql(sql.statement, sql.dialect.name or "UNDEFINED") if sql is not None else None,
         container=_read_container(message.container) if message.container is not None else None,
         k8s_pod=struct_to_native(pod.pod_spec, "template.k8s_pod.pod_spec") if pod is not None else None,
-        interface=models.Interface(_read_variables(interface.inputs), _read_variables(interface.outputs))
-        if interface is not None
-        else models.Interface(),
-        metadata=_read_metadata(message.metadata) if message.metadata is not None else models.TaskMetadata(),
+        interface=read_interface(message.interface),
+        metadata=read_task_metadata(message.metadata),
         secrets=tuple(
             models.SecretReference(each.group, each.key, each.group_version, each.env_var) for each in security.secrets
         )
@@ -87,7 +86,17 @@ def write_template(task: models.TaskTemplate, core: ModuleType) -> Any:
     return message
 
 
-def _read_metadata(message: _MetadataMessage) -> models.TaskMetadata:
+def read_interface(message: _InterfaceMessage | None) -> models.Interface:
+    """What a task declares. :raises InvalidRequest: a type has no Python form."""
+    if message is None:
+        return models.Interface()
+    return models.Interface(_read_variables(message.inputs), _read_variables(message.outputs))
+
+
+def read_task_metadata(message: _MetadataMessage | None) -> models.TaskMetadata:
+    """How the backend treats a task. :raises InvalidRequest: its timeout is more than Python can hold."""
+    if message is None:
+        return models.TaskMetadata()
     runtime, retries = message.runtime, message.retries
     return models.TaskMetadata(
         retries=retries.retries if retries is not None else 0,

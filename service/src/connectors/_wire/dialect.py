@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from connectors._engine.requests import Caller
 from connectors._messages.encoding import serialise
+from connectors._messages.late_parts import LateParts
 from connectors._messages.resources import is_phase_alone
 from connectors._wire.envelopes import Envelope
 from connectors._wire.rejection import Reason, Rejected
@@ -57,6 +58,11 @@ class Dialect(ABC):
         if known is None:
             known = self._phases_alone[resource.phase] = self._written(resource)
         return known
+
+    @cached_property
+    def late_parts(self) -> LateParts:
+        """Reads small creates."""
+        return LateParts(self.core, self.calls)
 
     @cached_property
     def _phases_alone(self) -> dict[Phase, bytes]:

@@ -58,7 +58,7 @@ class Envelope:
 
     def text(self, name: str) -> str:
         """A text; "" where it is absent."""
-        return self._parts.get(name, bytearray()).decode()
+        return self._parts.get(name, b"").decode()
 
     def without(self, name: str) -> bytes:
         """The message but for one field, and for what this release does not know."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from connectors._engine.engine import Engine
 from connectors._engine.requests import Caller, CreateRequest, JobRequest
 from connectors._messages.decoding import parse
 from connectors._messages.encoding import serialise
-from connectors._messages.executions import read_execution_metadata
 from connectors._messages.instants import read_duration, read_timestamp
 from connectors._messages.observations import write_metric
+from connectors._messages.plain_inputs import plain_inputs
 from connectors._messages.templates import STREAMED, read_template
 from connectors._wire.dialect import Dialect, caller_of
 from connectors._wire.envelopes import Envelope, Once, task_category_in
@@ -20,7 +20,7 @@ from connectors._wire.large_messages import LARGE, parsed, read, written
 from connectors._wire.rejection import reading
 from connectors._wire.transport import Call, Route, unary
 from connectors.errors import InvalidRequest
-from connectors.models import LogLine, LogPage, TaskCategory
+from connectors.models import LogLine, LogPage, TaskCategory, TaskTemplate
 
 __all__ = ["create_request", "routes"]
 
@@ -50,23 +50,31 @@ def create_request(dialect: Dialect, envelope: Envelope, caller: Caller) -> Crea
     :raises InvalidRequest: there is no template, or it names no type.
     :raises Malformed: a part of the request is not what it should be.
     """
-    calls, core = dialect.calls, dialect.core
+    core = dialect.core
     template, inputs = envelope.raw("template"), envelope.raw("inputs") or b""
     large = len(template or b"") + len(inputs) >= LARGE
-    task_message = envelope.reader("template", core.TaskTemplate, streamed=STREAMED if large else None)
-    inputs_message = envelope.reader("inputs", dialect.inputs, streamed=dialect.streamed if large else None)
-    metadata = read_execution_metadata(envelope.message("task_execution_metadata", calls.TaskExecutionMetadata))
+    late = dialect.late_parts
+    read_task: Once[TaskTemplate]
+    if large:
+        task_message = envelope.reader("template", core.TaskTemplate, streamed=STREAMED)
+        category = task_category_in(core.TaskTemplate, template or b"")
+        read_task = Once(lambda: read_template(task_message()))
+    else:
+        message = late.parse_template(template or b"")
+        category = TaskCategory(message.type, message.task_type_version)
+        read_task = Once(lambda: late.read_template(message))
+    read_inputs: Once[Mapping[str, Any]]
+    plain = None if large else plain_inputs(inputs)
+    if plain is None:
+        inputs_message = envelope.reader("inputs", dialect.inputs, streamed=dialect.streamed if large else None)
+        read_inputs = Once(lambda: dialect.read_inputs(inputs_message()))
+    else:
+        read_inputs = Once(lambda: plain)
+    metadata = late.read_execution_metadata(envelope.raw("task_execution_metadata"))
     if template is None:
         raise InvalidRequest("template is missing: the request names no task")
-    if large:
-        category = task_category_in(core.TaskTemplate, template)
-    else:
-        message = task_message()
-        category = TaskCategory(message.type, message.task_type_version)
     if not category.name:
         raise InvalidRequest("template.type is empty: it names the connector")
-    read_task = Once(lambda: read_template(task_message()))
-    read_inputs = Once(lambda: dialect.read_inputs(inputs_message()))
     if large:
         read_task.prepare()
         read_inputs.prepare()
