@@ -7,7 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from connectors._engine.requests import CreateRequest
 
@@ -20,8 +20,7 @@ _FIRST_ATTEMPT = {"flyte1": 0, "flyte2": 1}
 _LOOK = 10  # attempts; a task with more retries than that has had its earlier ones looked after by those between
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """What one attempt at a task is known by. Each run of the same name has a generation, and each of those a key."""
 
     key: str
@@ -45,7 +44,9 @@ class Run:
 
     def earlier(self) -> Iterator[Run]:
         """The attempts before this one, the latest first; ten at the most."""
-        yield from self._attempts(range(self.attempt - 1, max(self.first_attempt, self.attempt - _LOOK) - 1, -1))
+        attempt = self.attempt
+        if attempt > self.first_attempt:  # most are the first: no need to take the prefix apart again
+            yield from self._attempts(range(attempt - 1, max(self.first_attempt, attempt - _LOOK) - 1, -1))
 
     def later(self) -> Iterator[Run]:
         """The attempts after this one, the next first; ten."""

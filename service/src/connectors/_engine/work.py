@@ -16,7 +16,7 @@ from connectors.connector import AsyncConnectorBase, ResourceMeta
 
 __all__ = ["Work"]
 
-_PROCESS = uuid.uuid4()
+_PROCESS = str(uuid.uuid4())
 _numbers = count()
 
 
@@ -24,7 +24,7 @@ def _new_owner() -> str:
     return f"{_PROCESS}/{next(_numbers)}"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)  # nobody changes one; to have that refused takes three times as long
 class Work:
     """Carried out once; ``slot`` is given back when it ends."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import islice
 from typing import TypeVar
@@ -45,7 +44,8 @@ class MemoryStore(RecordStore):
         """
         self._clock = clock
         self._records: dict[str, tuple[Record, Indexed]] = {}  # the one that changed longest ago comes first
-        self._jobs: defaultdict[str, set[str]] = defaultdict(set)
+        # The keys of each job. Mostly it is one: a set around it takes 200 bytes, and the garbage collector walks it.
+        self._jobs: dict[str, str | set[str]] = {}
         # Heaps. They may name records that have changed since, and payloads that were replaced since.
         self._waiting: dict[Attention, list[tuple[float, str]]] = {each: [] for each in Attention}
         self._payloads: dict[tuple[str, Payload], tuple[float, bytes]] = {}
@@ -82,23 +82,39 @@ class MemoryStore(RecordStore):
     def _put(self, key: str, after: Record | None) -> None:
         _, was = self._records.pop(key, (None, None))
         new = after.indexed() if after else None
-        if was and was.job and (new is None or new.job != was.job):
-            self._jobs[was.job].discard(key)
-            if not self._jobs[was.job]:
-                del self._jobs[was.job]
+        is_moved = was is None or new is None or new.job != was.job
+        if is_moved and was and was.job:
+            self._leave_job(was.job, key)
         if after is None or new is None:
             return
         self._records[key] = after, new
-        if new.job:
-            self._jobs[new.job].add(key)
+        if is_moved and new.job:
+            self._join_job(new.job, key)
         if new.attention is not Attention.NONE and (was is None or was[1:3] != new[1:3]):
             heapq.heappush(self._waiting[new.attention], (new.since, key))
+
+    def _join_job(self, job: str, key: str) -> None:
+        keys = self._jobs.get(job)
+        if keys is None:
+            self._jobs[job] = key
+        elif isinstance(keys, str):
+            self._jobs[job] = {keys, key}
+        else:
+            keys.add(key)
+
+    def _leave_job(self, job: str, key: str) -> None:
+        keys = self._jobs[job]
+        if not isinstance(keys, str):
+            keys.discard(key)
+        if isinstance(keys, str) or not keys:
+            del self._jobs[job]
 
     async def find(self, key: str) -> Record | None:
         return self._record(key)
 
     async def find_job(self, job: str) -> Record | None:
-        found = [self._records[key][0] for key in self._jobs.get(job, ())]
+        keys = self._jobs.get(job, ())
+        found = [self._records[key][0] for key in ((keys,) if isinstance(keys, str) else keys)]
         return max(found, key=lambda record: record.changed) if found else None
 
     async def waiting(self, attention: Attention, *, older_than: float, limit: int = 100) -> list[Record]:

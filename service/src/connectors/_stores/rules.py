@@ -92,10 +92,10 @@ def _complete(
         return None, False
     if not _reserved_by(record, owner):
         return record, (record.state, record.owner, record.meta) == (State.DONE, owner, meta)
-    return _done(record, now, meta, fingerprint).but(adopts=adopts), True
+    return _done(record, now, meta, fingerprint, adopts=adopts), True
 
 
-def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
+def _done(record: Record, now: float, meta: bytes, fingerprint: str, *, adopts: str) -> Record:
     claimed = record.set_aside and record.reason.startswith(CLAIMED)
     if record.deletion is Deletion.WANTED and not claimed:  # asked for while there was nothing to cancel yet
         record = record.but(delete_at=now, set_aside=False)
@@ -107,6 +107,7 @@ def _done(record: Record, now: float, meta: bytes, fingerprint: str) -> Record:
         fingerprint=record.fingerprint or fingerprint,
         done_at=now,
         changed=now,
+        adopts=adopts,
     )
 
 
@@ -133,8 +134,7 @@ def _advance(record: Record | None, now: float, *, generation: int) -> tuple[Rec
 def _remember(record: Record | None, now: float, *, made: Record) -> tuple[Record | None, Record]:
     if record is not None and (record.state in {State.DONE, State.TAKEN}):
         return record, record
-    done = _done(record or _new(made, now), now, made.meta or b"", made.fingerprint)
-    done = done.but(adopts=made.adopts)
+    done = _done(record or _new(made, now), now, made.meta or b"", made.fingerprint, adopts=made.adopts)
     return done, done
 
 
@@ -167,7 +167,7 @@ def _want_deletion(
     if record is None:
         if job is None or still is not None:
             return None, None
-        record = _done(_new(job, now).but(tracked=True), now, job.meta or b"", "")
+        record = _done(_new(job, now).but(tracked=True), now, job.meta or b"", "", adopts=job.adopts)
         record = record.but(job=job.job or record.job)
     given_up = record.deletion is Deletion.WANTED and record.set_aside
     if (record.deletion is not Deletion.NONE and not given_up) or (

@@ -50,6 +50,7 @@ class WatchedStore(Store):
         self.at_once, self.together = store.at_once, store.together
         self._observe = observe
         self._is_started = False
+        self._time: Callable[[], float] = _now
         self._keeper: asyncio.Task[None] | None = None
         self._next_try = 0.0
         self._answered_at = 0.0
@@ -77,6 +78,7 @@ class WatchedStore(Store):
 
         :raises StoreUnfit: it cannot be used, and waiting does not help.
         """
+        self._time = asyncio.get_running_loop().time  # every call asks twice: the loop is not looked up each time
         try:
             await _answer(self._store.start(), _START_WITHIN)
         except StoreUnavailable as error:
@@ -98,7 +100,7 @@ class WatchedStore(Store):
     # --- in and out of reach
 
     async def _watch(self, operation: str, call: Coroutine[Any, Any, T]) -> T:
-        started, seen, is_try = _now(), self._changes, self.down_since is not None
+        started, seen, is_try = self._time(), self._changes, self.down_since is not None
         if is_try:
             if not self._is_started or started < self._next_try:
                 call.close()
@@ -121,7 +123,7 @@ class WatchedStore(Store):
             fault = "cancelled"
             raise
         finally:
-            ended = _now()
+            ended = self._time()
             self._observe(operation, ended - started, fault)
         self._answered_at = ended
         if is_try and self._changes == seen:
