@@ -24,10 +24,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 
-from grpclib.client import Channel
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
-from grpclib.health.v1.health_grpc import HealthStub
-from grpclib.health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from benchmarks.line import Line
 from benchmarks.reference import server as reference
@@ -39,6 +38,7 @@ _AT_REST = 1.0
 """Seconds after it was ready."""
 _READY_WITHIN = 90.0  # seconds
 _LOOK_EVERY = 0.002  # seconds
+_CHECK = "/grpc.health.v1.Health/Check"
 _COMMAND = Path(sys.executable).with_name("connectors")
 BARE = "the bare interpreter, with asyncio"
 NO_PLUGIN = "this service without a plugin"
@@ -177,8 +177,9 @@ async def _serving(server: subprocess.Popen[bytes], port: int) -> None:
     async with asyncio.timeout(_READY_WITHIN):
         while server.poll() is None:
             channel = Channel("127.0.0.1", port)
+            check = UnaryUnaryMethod(channel, _CHECK, HealthCheckRequest, HealthCheckResponse)
             try:
-                answer = await HealthStub(channel).Check(HealthCheckRequest())
+                answer = await check(HealthCheckRequest())
                 if answer.status == HealthCheckResponse.SERVING:
                     return
             except (OSError, GRPCError, StreamTerminatedError):

@@ -66,7 +66,7 @@ def on_redis(server: redis_server.RedisServer) -> Make:
     def make(clock: Callable[[], float] | None) -> list[Store]:
         with Redis.from_url(server.url) as client:
             client.flushall()
-        return [RedisStore(server.url, clock=clock) for _ in range(2)]
+        return [RedisStore(server.url, clock=clock, answer_within=60.0) for _ in range(2)]
 
     return make
 
@@ -84,7 +84,7 @@ END $$
 def on_postgresql(server: postgres_server.PostgresServer, url: str) -> Make:
     def make(clock: Callable[[], float] | None) -> list[Store]:
         server.execute(EMPTY)
-        return [PostgresStore(url, clock=clock) for _ in range(2)]
+        return [PostgresStore(url, clock=clock, timeout=60.0) for _ in range(2)]
 
     return make
 
