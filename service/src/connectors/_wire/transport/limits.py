@@ -16,7 +16,7 @@ LINGER_S = 1.0
 and a reset can destroy the last answers on their way."""
 
 
-FRAMES_AT_ONCE = 48
+FRAMES_AT_ONCE = 24
 """Frames of one connection that are handled between two turns of the event loop: the others have their turn too."""
 H2_FRAMES = 4
 """What one counts among them that goes through h2, which takes so much longer for it."""
