@@ -1,6 +1,6 @@
 """GetTask and CreateTask of a connector that does nothing: this service, the reference, and raw grpclib beneath both.
 
-    python -m benchmarks.do_nothing --rounds 1
+    python -m benchmarks --only do_nothing
 
 Each server is kept on one core, and measured in turns, alone; the generator has the other. Polls are about jobs that
 creates have made before; each create is of a key of its own.
@@ -8,7 +8,6 @@ creates have made before; each create is of a key of its own.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -127,17 +126,3 @@ def _line(
 
 def _cost(results: Sequence[Result]) -> float:
     return median(each.cpu_per_call for each in results) * 1e6
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.do_nothing", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="1 is short (default: 3)")
-    for line in lines(parser.parse_args().rounds):
-        print(line.name, line.unit, line.ours, line.theirs, line.figure, line.spread, line.verdict, line.not_measured)
-        for note in line.notes:
-            print("   ", note)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """Five thousand GetTask calls outstanding at once, while the platform takes five seconds: this service and raw grpclib.
 
-    python -m benchmarks.outstanding --rounds 1
+    python -m benchmarks --only outstanding
 
 Of each it tells what an outstanding call holds of memory; and what a call that does nothing, on the same connections,
 costs the processor beside 5,000 that are outstanding, and beside 100.
@@ -8,7 +8,6 @@ costs the processor beside 5,000 that are outstanding, and beside 100.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -147,17 +146,3 @@ def _told(ours: Sequence[_Held], raw: Sequence[_Held]) -> list[Line]:
             notes=tuple(notes),
         ),
     ]
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.outstanding", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
-    for line in lines(parser.parse_args().rounds):
-        print(line.name, line.unit, line.ours, line.theirs, line.figure, line.spread, line.verdict, line.not_measured)
-        for note in line.notes:
-            print("   ", note)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """A connector whose platform takes five seconds has more polls than it may have at once: what another connector's take.
 
-    python -m benchmarks.saturation --rounds 1
+    python -m benchmarks --only saturation
 
 Everything is as it is set by default. The slow connector is polled at a pace at which its 256 places, or its 16 threads
 where its methods are blocking, are always taken; what comes above waits for its turn, and is answered with what is
@@ -10,7 +10,6 @@ due.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import ExitStack
 from statistics import median
@@ -92,17 +91,3 @@ def _told(kind: str, loaded: Sequence[Result], unloaded: Sequence[Result]) -> Li
             f" unloaded {medians[1]:.2f} ms.",
         ),
     )
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.saturation", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="1 is short (default: 3)")
-    for line in lines(parser.parse_args().rounds):
-        print(line.name, line.unit, line.ours, line.theirs, line.figure, line.spread, line.verdict, line.not_measured)
-        for note in line.notes:
-            print("   ", note)
-
-
-if __name__ == "__main__":
-    main()

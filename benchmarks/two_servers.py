@@ -1,6 +1,6 @@
 """Two servers over one store, on two cores, beside one, and two that share nothing: what a call costs the processor.
 
-    python -m benchmarks.two_servers --rounds 1
+    python -m benchmarks --only two_servers
 
 The stores are Redis servers. In each turn jobs are created and then polled, each job several times. With two servers
 over one store, half of all polls come to the server that did not make the job. The bound is beside one server, which
@@ -10,7 +10,6 @@ stands in the notes, beside two servers that have a store each and are as busy.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -129,17 +128,3 @@ def _told(turns: Mapping[str, Sequence[_Turn]]) -> Line:
             " calls are answered in a second as by one server: the two share two cores with Redis and the generator.",
         ),
     )
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.two_servers", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4, help="1 is short (default: 4)")
-    for line in lines(parser.parse_args().rounds):
-        print(line.name, line.unit, line.ours, line.theirs, line.figure, line.spread, line.verdict, line.not_measured)
-        for note in line.notes:
-            print("   ", note)
-
-
-if __name__ == "__main__":
-    main()
