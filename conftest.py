@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable
 
 import hypothesis
@@ -11,6 +12,15 @@ import pytest
 # No deadline: a shared machine's pauses are no fault of the code. A failing example is printed as code to repeat it.
 hypothesis.settings.register_profile("workspace", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("workspace")
+
+
+def pytest_configure() -> None:
+    """Whatever starts the tests may have had SIGINT or SIGHUP ignored (``nohup``, a shell's ``&``). Every program that
+    they start would inherit that, and Ctrl-C would do nothing in it.
+    """
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
 
 
 @pytest.fixture(scope="session")
