@@ -228,7 +228,13 @@ def test_a_field_that_a_later_release_added_is_read_over() -> None:
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
-    """The most memory that the work held at once beyond what there was before it."""
+    """The most memory that the work held at once beyond what there was before it; the least of three times, as what
+    other threads of the tests' process allocate meanwhile is counted as well.
+    """
+    return min(_peak_bytes_once(work) for _ in range(3))
+
+
+def _peak_bytes_once(work: Callable[[], object]) -> int:
     tracemalloc.start()
     try:
         work()
