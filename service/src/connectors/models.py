@@ -53,6 +53,8 @@ class Phase(enum.Enum):
     WAITING_FOR_RESOURCES = 7
     RETRYABLE_FAILED = 8
 
+    __hash__ = object.__hash__  # enum's own is written in Python, and every poll looks phases up
+
     @property
     def is_terminal(self) -> bool:
         """Whether the task is over: SUCCEEDED, ABORTED, FAILED or RETRYABLE_FAILED."""

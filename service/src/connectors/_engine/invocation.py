@@ -116,8 +116,11 @@ class Invoker:
         :raises ConnectorError: the last try's. A try that outlasts the context's deadline is DeadlineExceeded; anything
             that the connector does not declare is a ConnectorBug.
         """
-        limits = self._options.limits_for(registered.category.name)
-        budget = self._budgets.setdefault(registered.category.name, RetryBudget(limits.retry_budget))
+        task_type = registered.category.name
+        limits = self._options.limits_for(task_type)
+        budget = self._budgets.get(task_type)
+        if budget is None:
+            budget = self._budgets[task_type] = RetryBudget(limits.retry_budget)
         telemetry = self._telemetry_of(registered)
         last: ConnectorError | None = None
 
@@ -159,7 +162,7 @@ class Invoker:
             )
         finally:
             if operation != "get":
-                self._used(registered.category.name, ctx.usage)
+                self._used(task_type, ctx.usage)
 
     def _telemetry_of(self, registered: Registered) -> ConnectorTelemetry:
         telemetry = self._telemetry.get(registered.category)

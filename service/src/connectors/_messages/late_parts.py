@@ -16,7 +16,13 @@ from connectors import models
 from connectors._messages.decoding import parse
 from connectors._messages.executions import read_execution_metadata, read_identifier
 from connectors._messages.schema import Field, Kind, Plan, plan_of
-from connectors._messages.templates import TemplateMessage, read_interface, read_task_metadata, read_template
+from connectors._messages.templates import (
+    TemplateMessage,
+    read_interface,
+    read_task_metadata,
+    read_template,
+    read_values,
+)
 
 __all__ = ["LateParts"]
 
@@ -143,17 +149,18 @@ class LateParts:
                     part.learn(data)
                 held[name] = None
         identifier = self._identified(held, "id")
-        task = read_template(message, identifier=identifier)
         if not late:
-            return task
-        whole = _new(_LateTemplate)
-        its = vars(whole)
-        its |= vars(task)
-        for name, kept in (("interface", "_interface"), ("metadata", "_metadata")):
-            if kept in late:
-                del its[name]
+            return read_template(message, identifier=identifier)
+        # not by the class: a frozen one sets its fields one by one, and would make the two that come late
+        task = _new(_LateTemplate)
+        its = vars(task)
+        its |= read_values(message, identifier=identifier)
+        if "_interface" not in late:
+            its["interface"] = models.Interface()
+        if "_metadata" not in late:
+            its["metadata"] = models.TaskMetadata()
         its |= late
-        return whole
+        return task
 
     def read_execution_metadata(self, data: bytes | None) -> models.TaskExecutionMetadata:
         """As :func:`connectors._messages.executions.read_execution_metadata`, of bytes.

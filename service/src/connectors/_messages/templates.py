@@ -14,7 +14,15 @@ from connectors._proto.flyteidl import core as core_v1
 from connectors._proto.flyteidl2 import core as core_v2
 from connectors._proto.google.protobuf import ListValue, Struct
 
-__all__ = ["STREAMED", "TemplateMessage", "read_interface", "read_task_metadata", "read_template", "write_template"]
+__all__ = [
+    "STREAMED",
+    "TemplateMessage",
+    "read_interface",
+    "read_task_metadata",
+    "read_template",
+    "read_values",
+    "write_template",
+]
 
 STREAMED = frozenset({Struct, ListValue})
 """What of a checked template can be read as a stream (:func:`connectors._messages.decoding.parse`)."""
@@ -33,24 +41,35 @@ def read_template(message: TemplateMessage, *, identifier: models.Identifier | N
     :param identifier: its id, where that was read before.
     :raises InvalidRequest: a part has no Python form; the message names it.
     """
-    sql, pod, security = message.sql, message.k8s_pod, message.security_context
     return models.TaskTemplate(
-        type=message.type,
-        task_type_version=message.task_type_version,
-        id=read_identifier(message.id) if identifier is None else identifier,
-        custom=struct_to_native(message.custom, "template.custom"),
-        config=message.config,
-        sql=models.Sql(sql.statement, sql.dialect.name or "UNDEFINED") if sql is not None else None,
-        container=_read_container(message.container) if message.container is not None else None,
-        k8s_pod=struct_to_native(pod.pod_spec, "template.k8s_pod.pod_spec") if pod is not None else None,
+        **read_values(message, identifier=identifier),
         interface=read_interface(message.interface),
         metadata=read_task_metadata(message.metadata),
-        secrets=tuple(
+    )
+
+
+def read_values(message: TemplateMessage, *, identifier: models.Identifier | None = None) -> dict[str, Any]:
+    """What a :class:`connectors.models.TaskTemplate` holds but for its ``interface`` and ``metadata``, by name.
+
+    :param identifier: its id, where that was read before.
+    :raises InvalidRequest: a part has no Python form; the message names it.
+    """
+    sql, pod, security = message.sql, message.k8s_pod, message.security_context
+    return {
+        "type": message.type,
+        "task_type_version": message.task_type_version,
+        "id": read_identifier(message.id) if identifier is None else identifier,
+        "custom": struct_to_native(message.custom, "template.custom"),
+        "config": message.config,
+        "sql": models.Sql(sql.statement, sql.dialect.name or "UNDEFINED") if sql is not None else None,
+        "container": _read_container(message.container) if message.container is not None else None,
+        "k8s_pod": struct_to_native(pod.pod_spec, "template.k8s_pod.pod_spec") if pod is not None else None,
+        "secrets": tuple(
             models.SecretReference(each.group, each.key, each.group_version, each.env_var) for each in security.secrets
         )
         if security is not None
         else (),
-    )
+    }
 
 
 def write_template(task: models.TaskTemplate, core: ModuleType) -> Any:

@@ -24,7 +24,7 @@ log = logging.getLogger("connectors.server")
 DELAY_IN_A_POD = 5.0
 """Seconds: endpoints are gone from proxies and name servers within two or three, seldom more."""
 
-_COLLECTED_EVERY = (10_000, 5, 10)
+_COLLECTED_EVERY = (50_000, 5, 10)
 """Of :func:`gc.set_threshold`; Python's own are 700, 10, 10. A call under way is some hundreds of objects."""
 
 

@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 __all__ = ["BLANK", "Attention", "Deletion", "Delivery", "Indexed", "Record", "State", "decode_record", "encode_record"]
 
 
-class State(enum.Enum):
+class _Enum(enum.Enum):
+    """Looked up by every change of a record: enum's own hash is written in Python."""
+
+    __hash__ = object.__hash__
+
+
+class State(_Enum):
     """How far a key's create has come."""
 
     RESERVED = "reserved"
@@ -29,7 +35,7 @@ class State(enum.Enum):
     """The platform holds another job under this key: the run has to go on under its next generation."""
 
 
-class Delivery(enum.Enum):
+class Delivery(_Enum):
     """What is known of the answer that holds the meta."""
 
     NOT_KNOWN = ""
@@ -39,7 +45,7 @@ class Delivery(enum.Enum):
     """It left while its caller was there, or the caller has used it since."""
 
 
-class Deletion(enum.Enum):
+class Deletion(_Enum):
     """Whether the job is to be cancelled, or was."""
 
     NONE = ""
@@ -47,7 +53,7 @@ class Deletion(enum.Enum):
     DONE = "done"
 
 
-class Attention(enum.Enum):
+class Attention(_Enum):
     """What a record waits for: a store finds records by it."""
 
     NONE = ""
