@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -79,6 +80,17 @@ async def test_a_server_that_does_not_answer_is_unavailable_after_two_seconds(st
     with pytest.raises(StoreUnavailable, match="did not answer within 2 s"):
         await opened(server.url)
     assert 1.9 < time.monotonic() - before < 4
+
+
+async def test_a_server_that_takes_no_connection_is_unavailable_after_one_second() -> None:
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # what the kernel takes by itself
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        with pytest.raises(StoreUnavailable, match="cannot be reached: no connection within 1 s"):
+            await opened(f"redis://127.0.0.1:{listening.getsockname()[1]}/0")
 
 
 @pytest.mark.parametrize("credentials", ["", f":{SECRET}-not@", f"nobody:{SECRET}@"])

@@ -74,7 +74,9 @@ class RedisStore(RecordStore):
         """
         address = parse_address(url)
         self._name = str(address)
-        self._connections = Connections(wire_to(address), self._name, answer_within=answer_within)
+        self._connections = Connections(
+            wire_to(address, connect_within=answer_within / 2), self._name, answer_within=answer_within
+        )
         self._clock = clock
 
     async def start(self) -> None:

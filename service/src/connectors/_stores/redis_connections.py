@@ -34,10 +34,10 @@ __all__ = ["Connections", "Conversation", "Script", "Word", "code_of", "wire_to"
 Word = str | bytes | float
 Command = tuple[Word, ...]
 
-CONNECT_WITHIN = 1.0
-"""Seconds."""
 ANSWER_WITHIN = 2.0
-"""Seconds for a whole operation, once it is its turn: the connection, every question and answer."""
+"""Seconds for a whole operation, once it is its turn: the connection, which may take half of them, every question and
+answer.
+"""
 AT_ONCE = 16
 """Connections. More are no faster, since one event loop serves them all; and many that are opened at once on a busy
 machine take each other the time to connect."""
@@ -66,15 +66,18 @@ class Script:
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-def wire_to(address: RedisAddress) -> Callable[[], Wire]:
-    """Makes connections, which are not opened yet."""
+def wire_to(address: RedisAddress, *, connect_within: float) -> Callable[[], Wire]:
+    """Makes connections, which are not opened yet.
+
+    :param connect_within: seconds.
+    """
     options: dict[str, Any] = {
         "host": address.host,
         "port": address.port,
         "db": address.database,
         "username": address.username,
         "password": address.password,
-        "socket_connect_timeout": CONNECT_WITHIN,
+        "socket_connect_timeout": connect_within,
         "socket_timeout": None,  # an operation has one bound, over all that it does
         "protocol": 2,  # everybody speaks it, and AUTH is not part of a longer command that a server could repeat
     }
@@ -260,7 +263,9 @@ def _what_happened(error: RedisError | OSError, answer_within: float) -> str:
         return "refuses the credentials"
     if isinstance(error, RedisConnectionError):
         return f"cannot be reached: {error}"
-    if isinstance(error, TimeoutError | RedisTimeoutError):
+    if isinstance(error, RedisTimeoutError):  # nothing else has a bound of redis-py's
+        return f"cannot be reached: no connection within {answer_within / 2:g} s"
+    if isinstance(error, TimeoutError):
         return f"did not answer within {answer_within:g} s"
     if isinstance(error, OSError):
         return f"cannot be reached: {error.strerror or type(error).__name__}"
