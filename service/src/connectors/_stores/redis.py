@@ -74,8 +74,12 @@ class RedisStore(RecordStore):
         """
         address = parse_address(url)
         self._name = str(address)
+        connect_within = answer_within / 2
         self._connections = Connections(
-            wire_to(address, connect_within=answer_within / 2), self._name, answer_within=answer_within
+            wire_to(address, connect_within=connect_within),
+            self._name,
+            connect_within=connect_within,
+            answer_within=answer_within,
         )
         self._clock = clock
 

@@ -114,10 +114,19 @@ class Connections:
     """Opened when they are needed, and kept."""
 
     def __init__(
-        self, make: Callable[[], Wire], name: str, *, at_once: int = AT_ONCE, answer_within: float = ANSWER_WITHIN
+        self,
+        make: Callable[[], Wire],
+        name: str,
+        *,
+        connect_within: float,
+        at_once: int = AT_ONCE,
+        answer_within: float = ANSWER_WITHIN,
     ) -> None:
-        """:param name: the server's, for messages. :param answer_within: seconds for a whole operation."""
+        """:param name: the server's, for messages. :param connect_within: seconds that ``make`` gives a connection, for
+        messages. :param answer_within: seconds for a whole operation.
+        """
         self._make = make
+        self._connect_within = connect_within
         self._answer_within = answer_within
         self._name = name
         self._turns = anyio.Semaphore(at_once, fast_acquire=True)
@@ -167,7 +176,20 @@ class Connections:
         return lock
 
     def _fault(self, error: RedisError | OSError) -> str:
-        return f"the Redis store at {self._name} {_what_happened(error, self._answer_within)}"
+        return f"the Redis store at {self._name} {self._what_happened(error)}"
+
+    def _what_happened(self, error: RedisError | OSError) -> str:
+        if isinstance(error, AuthenticationError | AuthorizationError):
+            return "refuses the credentials"
+        if isinstance(error, RedisConnectionError):
+            return f"cannot be reached: {error}"
+        if isinstance(error, RedisTimeoutError):  # nothing else has a bound of redis-py's
+            return f"cannot be reached: no connection within {self._connect_within:g} s"
+        if isinstance(error, TimeoutError):
+            return f"did not answer within {self._answer_within:g} s"
+        if isinstance(error, OSError):
+            return f"cannot be reached: {error.strerror or type(error).__name__}"
+        return f"refuses to work now: {code_of(error)}"
 
     async def aclose(self) -> None:
         """Close what is idle, and the rest when its operation is over."""
@@ -256,17 +278,3 @@ def code_of(error: RedisError) -> str:
         return type(error).__name__
     first = str(error).partition(" ")[0]
     return first if first in _CODES else "ERR"  # redis-py takes an ERR away
-
-
-def _what_happened(error: RedisError | OSError, answer_within: float) -> str:
-    if isinstance(error, AuthenticationError | AuthorizationError):
-        return "refuses the credentials"
-    if isinstance(error, RedisConnectionError):
-        return f"cannot be reached: {error}"
-    if isinstance(error, RedisTimeoutError):  # nothing else has a bound of redis-py's
-        return f"cannot be reached: no connection within {answer_within / 2:g} s"
-    if isinstance(error, TimeoutError):
-        return f"did not answer within {answer_within:g} s"
-    if isinstance(error, OSError):
-        return f"cannot be reached: {error.strerror or type(error).__name__}"
-    return f"refuses to work now: {code_of(error)}"
