@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -21,7 +22,6 @@ from connectors.errors import Conflict, DeadlineExceeded, Unavailable
 __all__ = ["KeyUsed", "Reservations", "made_by"]
 
 log = logging.getLogger("connectors.engine")
-_WRITE_TIMEOUT = 5.0
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 0.5  # seconds between looks at another server's work
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between tries to write down what a store out of reach missed
 _MOST_UNWRITTEN = 10_000
@@ -128,7 +128,7 @@ class Reservations:
                 stands = record.meta
             return False
 
-        if not await self._note(work, write()):
+        if not await self._note(work, write):
             self.remember_later(made_by(work, meta, fingerprint, adopts))
         return stands
 
@@ -168,29 +168,29 @@ class Reservations:
 
     async def mark_unknown(self, work: Work) -> None:
         """The work ended without proof; the next try looks for what it may have left."""
-        await self._note(work, self._store.mark_unknown(work.key, owner=work.owner))
+        await self._note(work, partial(self._store.mark_unknown, work.key, owner=work.owner))
 
     async def mark_taken(self, work: Work) -> None:
         """The platform holds another job under the key: the run goes on under its next generation."""
-        await self._note(work, self._store.mark_taken(work.key, owner=work.owner))
+        await self._note(work, partial(self._store.mark_taken, work.key, owner=work.owner))
 
     async def release(self, work: Work) -> None:
         """The work left nothing behind."""
-        await self._note(work, self._store.release(work.key, owner=work.owner))
+        await self._note(work, partial(self._store.release, work.key, owner=work.owner))
 
-    async def _note(self, work: Work, write: Awaitable[bool]) -> bool:
+    async def _note(self, work: Work, write: Callable[[], Awaitable[bool]]) -> bool:
         """Whether the store was reached. A cancellation that comes meanwhile comes too late: at the server's end, what
         was done is written down all the same.
         """
-        if self._store.at_once:
-            return await _written(work, write)
-        writing, over = asyncio.create_task(_written(work, _in_time(write))), Signal()
-        writing.add_done_callback(lambda _: over.give())
         try:
-            await over.wait()
+            return await _written(work, write)
         except asyncio.CancelledError:
+            # Sent again, as everything may be: whether it arrived is not known. To have it in a task of its own from
+            # the first would cost each create 50 µs.
+            again, over = asyncio.create_task(_written(work, write, repeated=True)), Signal()
+            again.add_done_callback(lambda _: over.give())
             await over.wait()
-        return writing.result()
+            return again.result()
 
     @contextmanager
     def holding(self, work: Work, *, let_go: Callable[[], None] | None = None) -> Iterator[None]:
@@ -233,18 +233,11 @@ class Reservations:
             let_go()
 
 
-async def _in_time(write: Awaitable[bool]) -> bool:
-    async with asyncio.timeout(_WRITE_TIMEOUT):
-        return await write
-
-
-async def _written(work: Work, write: Awaitable[bool]) -> bool:
+async def _written(work: Work, write: Callable[[], Awaitable[bool]], *, repeated: bool = False) -> bool:
     try:
-        if not await write:
+        if not await write() and not repeated:  # where the first arrived, there may be nothing left to write
             log.warning("the reservation of %s was lost to another server before its end was written", work.key)
         return True
-    except TimeoutError:
-        log.error("the end of %s could not be written in %.3g s", work.key, _WRITE_TIMEOUT)
     except Exception as error:  # noqa: BLE001 - the answer is there, and must not be lost for this
         log.error("the end of %s could not be written: %s", work.key, error)
     return False

@@ -16,6 +16,9 @@ _SHORTEST_REDACTED = 6  # a shorter value would blank out ordinary words
 SURELY_SECRET = 16
 """Characters. A shorter value may be an ordinary word."""
 _REMEMBERED = 1_024
+_FEW = 60
+"""Forms in base64, of which each secret has six: to look for so many is cheaper than to look whether any can be there.
+"""
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{16,}")
 _handed_out: OrderedDict[str, _Forms] = OrderedDict()
 
@@ -72,7 +75,7 @@ def redact(text: str, values: Iterable[str] | None = None) -> str:
     for value in hidden.plain:
         if value in text:
             text = text.replace(value, "[secret]")
-    if hidden.base64 and _may_hold_base64(text):
+    if hidden.base64 and (len(hidden.base64) < _FEW or _may_hold_base64(text)):
         for value in hidden.base64:
             if value in text:
                 text = text.replace(value, "[secret]")
