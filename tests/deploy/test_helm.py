@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped] # it publishes no types
 
 from connectors._server.ending import CLOSE_WITHIN
 from connectors._server.process import DELAY_IN_A_POD
 from connectors._settings import Settings
-from tests.deploy.helm import CHART, KUBERNETES, RELEASE, faults_in, helm, rendered
+from tests.deploy.helm import CHART, KUBERNETES, RELEASE, faults_in, helm, rendered, versions_with_schemas
 
 VALUES = {path.stem: path for path in sorted((Path(__file__).parent / "values").glob("*.yaml"))}
 CASES: dict[str, Path | None] = {"defaults": None, **VALUES}
@@ -61,17 +63,37 @@ def test_helm_finds_no_fault_in_the_chart(case: str) -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("case", CASES)
-def test_kubernetes_knows_every_field(case: str, version: str, tmp_path: Path) -> None:
-    # a ServiceMonitor is the Prometheus operator's
-    objects = [each for each in rendered(values=CASES[case]) if each["kind"] != "ServiceMonitor"]
+def test_kubernetes_knows_every_field(version: str, tmp_path: Path) -> None:
+    objects = {
+        f"{case}-{number}": each
+        for case, values in CASES.items()
+        for number, each in enumerate(rendered("--kube-version", version, values=values))
+        if each["kind"] != "ServiceMonitor"  # the Prometheus operator's
+    }
     assert faults_in(objects, tmp_path, version) == ""
 
 
-def test_a_field_that_kubernetes_does_not_know_is_found(tmp_path: Path) -> None:
-    objects = rendered()
-    pod_of(objects)["terminationGracePeriod"] = 5
-    assert "terminationGracePeriod" in faults_in([named(objects, "Deployment")], tmp_path, KUBERNETES[-1])
+@pytest.mark.parametrize("version", [KUBERNETES[0], KUBERNETES[-1]])
+def test_what_kubernetes_does_not_know_is_found(version: str, tmp_path: Path) -> None:
+    deployment = named(rendered(), "Deployment")
+    field, kind = copy.deepcopy(deployment), {**deployment, "apiVersion": "apps/v1beta2"}
+    pod_of([field])["terminationGracePeriod"] = 5
+    faults = faults_in({"right": deployment, "field": field, "kind": kind}, tmp_path, version).splitlines()
+    assert [fault.split()[:2] for fault in faults] == [["ERROR", "field.json"], ["WARN", "kind.json"]]
+    assert "terminationGracePeriod" in faults[0]
+
+
+def test_the_oldest_kubernetes_that_the_chart_admits_and_every_later_one_are_checked() -> None:
+    oldest = yaml.safe_load((CHART / "Chart.yaml").read_text("utf-8"))["kubeVersion"]
+    known = versions_with_schemas()
+    assert oldest == f">={KUBERNETES[0]}.0-0"
+    assert known[known.index(KUBERNETES[0]) :] == KUBERNETES
+
+
+def test_an_older_kubernetes_is_refused() -> None:
+    known = versions_with_schemas()
+    older = known[known.index(KUBERNETES[0]) - 1]
+    assert "incompatible with Kubernetes" in refusal("--kube-version", older)
 
 
 @pytest.mark.parametrize("case", CASES)

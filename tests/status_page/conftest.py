@@ -28,7 +28,7 @@ async def tab(browser: str) -> AsyncIterator[Tab]:
 
 @pytest.fixture(scope="session")
 def keep() -> Callable[[str, bytes], None]:
-    """Keeps a picture by its name, for people, in the folder that CI takes along."""
+    """Keeps a picture by its name, for people, in the folder that CI names at its end."""
     folder = Path(os.environ.get("SCREENSHOTS") or ROOT / "build" / "screenshots")
     folder.mkdir(parents=True, exist_ok=True)
 
