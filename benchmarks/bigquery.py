@@ -1,6 +1,6 @@
 """BigQuery's lines: this service and the reference before a platform that answers in 100 ms; each call has its own job.
 
-    python -m benchmarks.bigquery --rounds 1
+    python -m benchmarks --only bigquery
 
 Both use a service account's key file, as the application default credentials, whose token endpoint is the platform: so
 both sign, ask for a token and send it as they do in life. Both are kept on one core; the generator and the platforms
@@ -10,13 +10,11 @@ outstanding calls alone take longer than that.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -27,7 +25,7 @@ from flyteidl.admin import agent_pb2
 from flyteidl.core import identifier_pb2, interface_pb2, literals_pb2, tasks_pb2, types_pb2
 
 from benchmarks import platform
-from benchmarks.line import Line
+from benchmarks.line import Figures, Line, known
 from benchmarks.load import NUMBER, Body, Generator, LoadError, Plan, Result
 from benchmarks.nothing import CREATE, GET
 from benchmarks.reference import server as reference
@@ -171,8 +169,9 @@ class _Side:
     address: str
     pid: int
     platform: platform.Platform
-    gets: list[Result] = field(default_factory=list)
-    creates: list[Result] = field(default_factory=list)
+    gets: list[Result | None] = field(default_factory=list)
+    """None of a round that failed; so are the creates."""
+    creates: list[Result | None] = field(default_factory=list)
     next: int = 1
 
     def plan(self, path: str, **more: object) -> Plan:
@@ -183,11 +182,18 @@ class _Side:
         )
         return replace(plan, **more)  # type: ignore[arg-type]  # they are its fields
 
+    def warm_up(self, generator: Generator) -> None:
+        """Imports, connections, the first token. What fails is not told: it will fail where it is measured, too."""
+        plan = self.plan(GET, calls=_OUTSTANDING, patience=120.0)
+        with suppress(LoadError):
+            self.run(generator, plan)
+
     def run(self, generator: Generator, plan: Plan) -> Result:
         """:raises LoadError: a call failed."""
-        result = generator.run(plan).require()
+        self.next += plan.calls  # they may have been made, whatever becomes of the run
+        result = generator.run(plan)
         self.next = result.next
-        return result
+        return result.require()
 
 
 def lines(rounds: int) -> list[Line]:
@@ -216,8 +222,9 @@ class _Comparison:
             except (EmulatorError, RuntimeError) as reason:
                 theirs, self._missing = None, str(reason)
             generator = stack.enter_context(Generator(core=self._other))
-            generator.run(mine.plan(GET, calls=_OUTSTANDING, patience=30.0))  # connections, the token, imports
-            mine.next += _OUTSTANDING
+            for side in (mine, theirs):
+                if side is not None:
+                    side.warm_up(generator)
             for _ in range(self._sizes.rounds):
                 self._round(generator, mine, theirs)
             return self._told(mine, theirs)
@@ -260,10 +267,11 @@ class _Comparison:
         bursts = side.plan(GET, burst=100, calls=100 * self._sizes.bursts, **more)
         return max(worst, side.run(generator, bursts).p99)
 
-    def _of_reference(self, generator: Generator, theirs: _Side, path: str, results: list[Result]) -> None:
+    def _of_reference(self, generator: Generator, theirs: _Side, path: str, results: list[Result | None]) -> None:
         try:
             results.append(theirs.run(generator, theirs.plan(path, calls=self._sizes.calls, patience=120.0)))
         except LoadError as failure:
+            results.append(None)
             self._missing = f"the reference failed: {failure}"
 
     def _told(self, mine: _Side, theirs: _Side | None) -> list[Line]:
@@ -271,24 +279,25 @@ class _Comparison:
         beside = reference.REFERENCE if theirs is not None else ""
         direct = median(each.median for each in self._direct)
         gets, creates = _rates(theirs.gets if theirs else ()), _rates(theirs.creates if theirs else ())
-        slowest = min(each.generator_ceiling for each in (*mine.gets, *mine.creates))
+        slowest = min(each.generator_ceiling for each in (*_done(mine.gets), *_done(mine.creates)))
         notes = [
             f"The platform, asked directly by 10 connections: {direct * 1e3:.1f} ms at the median,"
             f" {median(each.p99 for each in self._direct) * 1e3:.1f} ms at the 99th percentile. Without its delay, and"
             f" on one core with who asks: {self._ceiling:,.0f} requests/s. At what a call cost the generator, it could"
             f" have made {slowest:,.0f} a second.",
             f"Processor time, this service: {_cost(mine)}."
-            + (f" {beside}: {_cost(theirs)}." if theirs is not None and theirs.creates and theirs.gets else ""),
+            + (f" {beside}: {_cost(theirs)}." if theirs is not None and known(gets) and known(creates) else ""),
         ]
-        if theirs is not None and theirs.gets:
-            waits = [f"{median(each.median for each in results):.1f} s" for results in (theirs.gets, theirs.creates)]
+        if theirs is not None and known(gets) and known(creates):
+            waits = [f"{median(known(_medians(results))):.1f} s" for results in (theirs.gets, theirs.creates)]
             asked = theirs.platform.counts()
             notes.append(
                 f"{beside}: a median of {' for GetTask and '.join(waits)} for CreateTask;"
                 f" {asked.tokens} tokens were fetched for {asked.gets + asked.inserts} requests."
             )
         if self._missing:
-            notes.append(f"Not beside the reference: {self._missing}.")
+            rounds = " in each round" if known((*gets, *creates)) else ""
+            notes.append(f"Not beside the reference{rounds}: {self._missing}.")
         name = f"BigQuery GetTask, {_OUTSTANDING} outstanding"
         return [
             Line(
@@ -299,14 +308,14 @@ class _Comparison:
                 beside=beside,
                 bound=100.0,
                 aim=150.0,
-                not_measured="" if gets else self._missing,
+                not_measured="" if known(gets) else self._missing,
                 notes=tuple(notes),
             ),
             Line(name=f"{name}: median", unit="s", ours=_medians(mine.gets), bound=0.25, more_is_better=False),
             Line(
                 name=f"{name}: 99th percentile",
                 unit="s",
-                ours=tuple(each.p99 for each in mine.gets),
+                ours=tuple(each.p99 for each in _done(mine.gets)),
                 bound=0.6,
                 more_is_better=False,
             ),
@@ -327,7 +336,10 @@ class _Comparison:
                 bound=20.0,
                 aim=5.0,
                 more_is_better=False,
-                notes=("10 workers; 10 calls a second, then 100 at once every 10 s; the worse of the two.",),
+                notes=(
+                    "10 workers; 10 calls a second, then 100 at once every 10 s; the worse of the two.",
+                    *(["The reference's figure is of one run."] if self._paced_theirs else []),
+                ),
             ),
             Line(
                 name=f"BigQuery CreateTask, {_OUTSTANDING} outstanding, SQLite",
@@ -337,7 +349,7 @@ class _Comparison:
                 beside=beside,
                 bound=50.0,
                 aim=100.0,
-                not_measured="" if creates else self._missing,
+                not_measured="" if known(creates) else self._missing,
             ),
         ]
 
@@ -354,29 +366,20 @@ def _platform_alone(cores_of_both: set[int]) -> float:
 
 
 def _cost(side: _Side) -> str:
-    gets, creates = (median(each.cpu_per_call for each in results) * 1e6 for results in (side.gets, side.creates))
+    gets, creates = (
+        median(each.cpu_per_call for each in _done(results)) * 1e6 for results in (side.gets, side.creates)
+    )
     return f"{gets:,.0f} µs a GetTask, {creates:,.0f} µs a CreateTask"
 
 
-def _rates(results: Sequence[Result]) -> tuple[float, ...]:
-    return tuple(each.rate for each in results)
+def _done(results: Sequence[Result | None]) -> list[Result]:
+    """Those of the rounds that did not fail."""
+    return [each for each in results if each is not None]
 
 
-def _medians(results: Sequence[Result]) -> tuple[float, ...]:
-    return tuple(each.median for each in results)
+def _rates(results: Sequence[Result | None]) -> Figures:
+    return tuple(None if each is None else each.rate for each in results)
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bigquery", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="1 is short in everything (default: 3)")
-    began = time.monotonic()
-    for line in lines(parser.parse_args().rounds):
-        print(line.name, line.unit, line.ours, line.theirs, line.figure, line.spread, line.verdict, line.not_measured)
-        for note in line.notes:
-            print("   ", note)
-    print(f"{time.monotonic() - began:.0f} s")
-
-
-if __name__ == "__main__":
-    main()
+def _medians(results: Sequence[Result | None]) -> Figures:
+    return tuple(None if each is None else each.median for each in results)

@@ -119,6 +119,7 @@ def _line(
         beside=reference.REFERENCE if theirs else "",
         bound=1.0,
         aim=1.25,
+        further_aim=2.0,
         not_measured=missing,
         notes=(*notes, *told),
     )

@@ -8,17 +8,18 @@ costs the processor beside 5,000 that are outstanding, and beside 100.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.line import Line
+from benchmarks.line import Line, known
 from benchmarks.load import Generator, LoadError, Plan, Result
 from benchmarks.nothing import GET, SLOW, get_task
 from benchmarks.servers import Serving, connectors, cores, floor
 
-__all__ = ["lines"]
+__all__ = ["FEW", "MANY", "Held", "lines", "told"]
 
 MANY, FEW = 5_000, 100
 _OURS_ON, _RAW_ON = 8, 64
@@ -32,7 +33,7 @@ class _TooSlow(Exception):
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """What was seen while calls were outstanding."""
 
     pause: float
@@ -40,6 +41,12 @@ class _Held:
     many: Result
     """Of the calls that do nothing, beside :data:`MANY`."""
     few: Result
+    """The same, beside :data:`FEW`."""
+
+    @property
+    def memory(self) -> float | None:
+        """Bytes for each of the many that was answered; None where none was."""
+        return self.many.held_bytes / self.many.held_answered if self.many.held_answered else None
 
 
 def lines(rounds: int) -> list[Line]:
@@ -48,10 +55,10 @@ def lines(rounds: int) -> list[Line]:
     for _ in range(rounds):
         ours.append(_held(True))
         raw.append(_held(False))
-    return _told(ours, raw)
+    return told(ours, raw)
 
 
-def _held(is_ours: bool) -> _Held:
+def _held(is_ours: bool) -> Held:
     """The pause is doubled until it is long enough: on a machine that does nothing else the first one is."""
     pause = SLOW
     while True:
@@ -63,7 +70,7 @@ def _held(is_ours: bool) -> _Held:
                 raise
 
 
-def _measured(is_ours: bool, pause: float) -> _Held:
+def _measured(is_ours: bool, pause: float) -> Held:
     core, own = cores()
     with ExitStack() as stack:
         servers = [stack.enter_context(_server(is_ours, pause, core)) for _ in range(2)]
@@ -71,7 +78,7 @@ def _measured(is_ours: bool, pause: float) -> _Held:
         for server, generator in zip(servers, generators, strict=True):
             generator.run(_plan(server, is_ours, 64, 0)).require()
         many, few = (
-            generator.run(_plan(server, is_ours, 500, held)).require()
+            generator.run(_plan(server, is_ours, 500, held))
             for server, generator, held in zip(servers, generators, (MANY, FEW), strict=True)
         )
     for each in (many, few):
@@ -79,7 +86,7 @@ def _measured(is_ours: bool, pause: float) -> _Held:
             raise LoadError(f"{each.held_back} calls waited for the server to allow more on a connection")
         if each.held_early:
             raise _TooSlow
-    return _Held(pause, many, few)
+    return Held(pause, many, few)
 
 
 @contextmanager
@@ -108,12 +115,16 @@ def _plan(server: Serving, is_ours: bool, calls: int, held: int) -> Plan:
     )
 
 
-def _told(ours: Sequence[_Held], raw: Sequence[_Held]) -> list[Line]:
-    growth = median(each.many.cpu_per_call / each.few.cpu_per_call for each in raw)
+def told(ours: Sequence[Held], raw: Sequence[Held]) -> list[Line]:
+    """The lines of so many rounds of both."""
+    growth = known(_ratio(_cost(each.many), _cost(each.few)) for each in raw)
     pauses = sorted({each.pause for each in (*ours, *raw)})
-    notes = [
-        f"Raw grpclib's call costs {growth:.2f} times as much beside {MANY:,} that are outstanding as beside {FEW}."
-    ]
+    notes = []
+    if growth:
+        notes.append(
+            f"Raw grpclib's call costs {median(growth):.2f} times as much beside {MANY:,} that are outstanding as"
+            f" beside {FEW}."
+        )
     if pauses != [SLOW]:
         notes.append(f"This machine was busy: the calls took {' or '.join(f'{each:g}' for each in pauses)} s.")
     name = f"{MANY:,} GetTask calls outstanding"
@@ -121,15 +132,19 @@ def _told(ours: Sequence[_Held], raw: Sequence[_Held]) -> list[Line]:
         Line(
             name=f"{name}: answered",
             unit="calls",
-            ours=(float(MANY),) * len(ours),
+            ours=(float(min(each.many.held_answered for each in ours)),),
             bound=float(MANY),
-            notes=(f"With {' '.join(_ROOM)}.",),
+            notes=(
+                f"The fewest of any round. With {' '.join(_ROOM)}.",
+                *_failures("this service", ours),
+                *_failures("raw grpclib", raw),
+            ),
         ),
         Line(
             name=f"{name}: memory for each",
             unit="KB",
-            ours=tuple(each.many.held_bytes / MANY / 1e3 for each in ours),
-            theirs=tuple(each.many.held_bytes / MANY / 1e3 for each in raw),
+            ours=tuple(_ratio(each.memory, 1e3) for each in ours),
+            theirs=tuple(_ratio(each.memory, 1e3) for each in raw),
             beside="raw grpclib",
             bound=1.5,
             more_is_better=False,
@@ -137,8 +152,8 @@ def _told(ours: Sequence[_Held], raw: Sequence[_Held]) -> list[Line]:
         Line(
             name=f"{name}: processor time of a call, beside that at {FEW}",
             unit="µs",
-            ours=tuple(each.many.cpu_per_call * 1e6 for each in ours),
-            theirs=tuple(each.few.cpu_per_call * 1e6 for each in ours),
+            ours=tuple(_ratio(_cost(each.many), 1e-6) for each in ours),
+            theirs=tuple(_ratio(_cost(each.few), 1e-6) for each in ours),
             beside=f"{FEW} outstanding",
             bound=1.3,
             aim=1.0,
@@ -146,3 +161,23 @@ def _told(ours: Sequence[_Held], raw: Sequence[_Held]) -> list[Line]:
             notes=tuple(notes),
         ),
     ]
+
+
+def _cost(result: Result) -> float | None:
+    """Seconds of the processor for a call that does nothing; None where any of them failed."""
+    return result.cpu_per_call if result.calls and not result.errors else None
+
+
+def _ratio(figure: float | None, to: float | None) -> float | None:
+    return figure / to if figure is not None and to else None
+
+
+def _failures(whose: str, rounds: Sequence[Held]) -> Iterator[str]:
+    """What failed of all calls, those that were held and the others."""
+    failed: Counter[str] = Counter()
+    for each in rounds:
+        for result in (each.many, each.few):
+            failed += Counter(result.held_errors) + Counter(result.errors)
+    if failed:
+        statuses = ", ".join(f"{status} ({calls:,})" for status, calls in failed.most_common(3))
+        yield f"Calls to {whose} that failed: {statuses}."

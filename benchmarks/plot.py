@@ -85,7 +85,7 @@ class _Scale:
 
 
 def _bar(line: Line, times: Times, scale: _Scale, top: int) -> list[str]:
-    good, bound, aim = times
+    good, bound, *aims = times
     begin, end = sorted((scale.at(1.0), scale.at(good)))
     kind = "good" if bound is None or good >= bound else "poor"
     beside = f"{figure(line.ours, line.unit)}; {beside_of(line)}"
@@ -97,7 +97,9 @@ def _bar(line: Line, times: Times, scale: _Scale, top: int) -> list[str]:
     if bound is not None:
         x = scale.at(bound)
         drawn.append(f'<line x1="{x:.1f}" y1="{top + 11}" x2="{x:.1f}" y2="{top + 35}" class="bound"/>')
-    if aim is not None:
+    for aim in aims:
+        if aim is None:
+            continue
         x = scale.at(aim)
         drawn.append(f'<path d="M{x - 5:.1f} {top + 37} L{x:.1f} {top + 32} L{x + 5:.1f} {top + 37} Z" class="aim"/>')
     return drawn

@@ -13,18 +13,31 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-from benchmarks.line import Line, Verdict
+from benchmarks.line import Line, Verdict, known
 
-__all__ = ["VERDICTS", "Report", "Times", "beside_of", "bound_of", "figure", "number", "spread_of", "times_as_good"]
+__all__ = [
+    "VERDICTS",
+    "Report",
+    "Times",
+    "aim_of",
+    "beside_of",
+    "bound_of",
+    "figure",
+    "number",
+    "spread_of",
+    "times_as_good",
+]
 
 VERDICTS: Mapping[Verdict, str] = {
+    "further aim": "second aim reached",
     "aim": "aim reached",
     "met": "met",
     "missed": "missed",
     "not measured": "not measured",
 }
-Times = tuple[float, float | None, float | None]
-"""As good as what stands beside it: this service, what is to be reached, and the aim; above 1 is better."""
+Times = tuple[float, float | None, float | None, float | None]
+"""As good as what stands beside it: this service, what is to be reached, the aim, and the further one; above 1 is
+better."""
 _WIDTH = 110
 
 
@@ -92,15 +105,21 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def figure(values: Sequence[float], unit: str) -> str:
-    """The median, with its unit; "" of none."""
-    return f"{number(median(values))} {unit}" if values else ""
+def figure(values: Iterable[float | None], unit: str) -> str:
+    """The median of those that are known, with its unit; "" of none."""
+    figures = known(values)
+    return f"{number(median(figures))} {unit}" if figures else ""
 
 
 def beside_of(line: Line) -> str:
-    """The median of what stands beside it, and its name; "" where nothing does."""
-    beside = figure(line.theirs or line.shown, line.unit)
-    return f"{beside} ({line.beside})" if beside and line.beside else beside
+    """The median of what stands beside it, its name, and of how many rounds it is where it is not of all; "" where
+    nothing does.
+    """
+    values = line.theirs or line.shown
+    beside, rounds = figure(values, line.unit), len(known(values))
+    of_rounds = f"{rounds} of {len(line.ours)} rounds" if rounds < len(line.ours) else ""
+    told = ", ".join(filter(None, (line.beside, of_rounds)))
+    return f"{beside} ({told})" if beside and told else beside
 
 
 def spread_of(line: Line) -> str:
@@ -117,20 +136,23 @@ def bound_of(line: Line, bound: float | None) -> str:
     return f"{'≥' if line.more_is_better else '≤'} {bound:g}{unit}"
 
 
+def aim_of(line: Line) -> str:
+    """The aim, and the further one; "" where there is none."""
+    return ", then ".join(filter(None, (bound_of(line, line.aim), bound_of(line, line.further_aim))))
+
+
 def times_as_good(line: Line) -> Times | None:
     """How many times as good as what stands beside it; None where nothing does, or nothing was measured."""
-    if line.figure is None or not (line.theirs or line.shown):
+    shown = known(line.shown)
+    if line.figure is None or not (line.theirs or shown):
         return None
-    beside = 1.0 if line.theirs else median(line.shown)
+    beside = 1.0 if line.theirs else median(shown)
 
     def good(value: float) -> float:
         return value / beside if line.more_is_better else beside / value
 
-    return (
-        good(line.figure),
-        None if line.bound is None else good(line.bound),
-        None if line.aim is None else good(line.aim),
-    )
+    bound, aim, further = (None if each is None else good(each) for each in (line.bound, line.aim, line.further_aim))
+    return good(line.figure), bound, aim, further
 
 
 def _cells(line: Line) -> tuple[str, ...]:
@@ -139,7 +161,7 @@ def _cells(line: Line) -> tuple[str, ...]:
         beside_of(line),
         spread_of(line),
         bound_of(line, line.bound),
-        bound_of(line, line.aim),
+        aim_of(line),
         VERDICTS[line.verdict],
     )
 

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import ROOT, cpu_seconds, environment, resident_bytes
+from benchmarks.load import ROOT, environment
 from benchmarks.nothing import CREATE, CREATED, GET, GOT, install
+from benchmarks.processes import cpu_seconds, resident_bytes
 
 __all__ = ["Serving", "connectors", "cores", "floor"]
 

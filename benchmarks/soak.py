@@ -29,6 +29,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
+from benchmarks.processes import resident_bytes
 from connectors import TaskTemplate
 from connectors.client import CallFailed, ConnectorClient
 from connectors.testing.backend import Backend, BackendTask
@@ -259,9 +260,8 @@ async def _watch(server: ServerProcess, tally: Tally) -> None:
 
 def _sample(server: ServerProcess, began: float) -> Sample:
     place = Path(f"/proc/{server.pid}")
-    rss = int((place / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     descriptors, threads = len(os.listdir(place / "fd")), len(os.listdir(place / "task"))
-    return Sample(time.monotonic() - began, rss, descriptors, threads)
+    return Sample(time.monotonic() - began, resident_bytes([server.pid]) / 1e6, descriptors, threads)
 
 
 def _line(each: Sample) -> str:

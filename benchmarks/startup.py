@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from benchmarks.line import Line
+from benchmarks.processes import cpu_seconds, resident_bytes
 from benchmarks.reference import server as reference
 from demo.emulators import EmulatorError
 
@@ -121,12 +121,17 @@ def lines(rounds: int) -> Sequence[Line]:
 
 
 def _bare() -> Start:
-    program = "import asyncio, time; print(time.process_time(), open('/proc/self/statm').read())"
+    program = "import asyncio; print(flush=True); input()"
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - begin
-    cpu, _, statm = done.stdout.partition(" ")
-    return Start(seconds, float(cpu), _resident(statm))
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as interpreter:
+        assert interpreter.stdin is not None and interpreter.stdout is not None  # noqa: S101, PT018 - pipes
+        interpreter.stdout.readline()
+        seconds, pids = time.perf_counter() - begin, [interpreter.pid]
+        start = Start(seconds, cpu_seconds(pids), resident_bytes(pids) / 1e6)
+        interpreter.stdin.write(b"\n")
+    return start
 
 
 def served(*arguments: str) -> Start:
@@ -137,7 +142,7 @@ def served(*arguments: str) -> Start:
         for name, value in os.environ.items()
         if not name.startswith(("CONNECTORS_", "COVERAGE", "PYTHONDONTWRITE"))
     }
-    port = _free_port()
+    port = reference.free_port()
     with tempfile.TemporaryDirectory(prefix="connectors-bench-") as folder:
         begin = time.perf_counter()
         server = subprocess.Popen(
@@ -156,7 +161,7 @@ def served(*arguments: str) -> Start:
 
 def _reference() -> Start:
     with tempfile.TemporaryDirectory(prefix="reference-") as folder:
-        port = _free_port()
+        port = reference.free_port()
         begin = time.perf_counter()
         server = reference.start(port, Path(folder), [], {})
         try:
@@ -167,9 +172,9 @@ def _reference() -> Start:
 
 def _started(server: subprocess.Popen[bytes], port: int, begin: float) -> Start:
     asyncio.run(_serving(server, port))
-    seconds, cpu = time.perf_counter() - begin, _cpu(server.pid)
+    seconds, cpu = time.perf_counter() - begin, cpu_seconds([server.pid])
     time.sleep(_AT_REST)
-    return Start(seconds, cpu, _resident(Path(f"/proc/{server.pid}/statm").read_text("ascii")))
+    return Start(seconds, cpu, resident_bytes([server.pid]) / 1e6)
 
 
 async def _serving(server: subprocess.Popen[bytes], port: int) -> None:
@@ -188,24 +193,6 @@ async def _serving(server: subprocess.Popen[bytes], port: int) -> None:
                 channel.close()
             await asyncio.sleep(_LOOK_EVERY)
     raise RuntimeError(f"the server ended with {server.returncode} before it was ready")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _cpu(pid: int) -> float:
-    """Seconds so far, in steps of 10 ms: utime and stime of https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html."""
-    after_name = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident(statm: str) -> float:
-    """Megabytes: https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html."""
-    return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 # ------------------------------------------------------------------------------------------------------------ printing

@@ -22,9 +22,9 @@ from statistics import median
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # it is run as a file, and `benchmarks` is no installed package
 
-from benchmarks.line import Line  # noqa: E402
+from benchmarks.line import Line, known  # noqa: E402
 from benchmarks.plot import plot  # noqa: E402
-from benchmarks.report import VERDICTS, Report, beside_of, bound_of, figure, number, spread_of  # noqa: E402
+from benchmarks.report import VERDICTS, Report, aim_of, beside_of, bound_of, figure, number, spread_of  # noqa: E402
 
 __all__ = ["MEASURED", "PAGE", "PLOT", "generated", "tasks"]
 
@@ -85,7 +85,7 @@ def _measured(report: Report) -> str:
             beside_of(line),
             spread_of(line),
             bound_of(line, line.bound),
-            bound_of(line, line.aim),
+            aim_of(line),
             f"not measured: {line.not_measured}" if line.not_measured else VERDICTS[line.verdict],
         )
         for line in report.lines
@@ -100,7 +100,7 @@ def tasks(report: Report) -> str:
 
     :raises LookupError: the report has no figures of BigQuery's calls.
     """
-    gets, creates = (median(_line(report, name).ours) for name in (GETS, CREATES))
+    gets, creates = (median(known(_line(report, name).ours)) for name in (GETS, CREATES))
     head = (
         "tasks at once",
         "polls a second",
@@ -132,7 +132,7 @@ def tasks(report: Report) -> str:
 
 def _line(report: Report, name: str) -> Line:
     for line in report.lines:
-        if line.name == name and line.ours:
+        if line.name == name and known(line.ours):
             return line
     raise LookupError(f"the report has no figures for {name!r}")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from demo.emulators import Recipe, environment_of
 
-__all__ = ["REFERENCE", "ReferenceServer", "install", "running", "start"]
+__all__ = ["REFERENCE", "ReferenceServer", "free_port", "install", "running", "start"]
 
 _HERE = Path(__file__).parent
 NOTHING = _HERE / "nothing_connector.py"
@@ -74,7 +74,7 @@ def running(
     with tempfile.TemporaryDirectory(prefix="reference-") as folder:
         for module in modules:
             shutil.copy(module, folder)
-        port = _free_port()
+        port = free_port()
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = start(port, Path(folder), [each.stem for each in modules], variables or {}, output.fileno())
@@ -98,7 +98,7 @@ def start(
         [
             environment / "bin" / program,
             *arguments,
-            *("--prometheus_port", str(_free_port())),
+            *("--prometheus_port", str(free_port())),
             *(word for module in modules for word in ("--modules", module)),
         ],
         stdin=subprocess.DEVNULL,
@@ -135,7 +135,8 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise RuntimeError(f"the reference service did not start: {said[-1][:300]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.reference.server import free_port
 from connectors.testing.platform import CONNECTORS, FakePlatform
 from demo.emulators import Recipe, environment_of
 from tests.chaos.arena import Arena
@@ -109,7 +109,7 @@ class ReferenceProcess:
         self._environment = environment
         self._folder = folder
         self._platform = platform
-        self._port, self._metrics = _free_port(), _free_port()
+        self._port, self._metrics = free_port(), free_port()
         self._log = folder / f"reference-{self._port}.log"
         self._process = self._start()
 
@@ -180,13 +180,6 @@ class ReferenceProcess:
                 env={**kept, "HOME": str(self._environment / "home"), "PLATFORM_URL": self._platform},
                 start_new_session=True,  # Ctrl-C is for the comparison, which ends it in order
             )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _fetched(url: str) -> str:

@@ -20,6 +20,25 @@ def test_beside_something_the_figure_is_the_median_of_the_ratios_of_each_round()
     assert measured.spread == (1.2, 3.0)
 
 
+def test_a_round_that_failed_on_one_side_leaves_the_pairs_of_the_others() -> None:
+    measured = line(ours=(100.0, 300.0, None, 120.0), theirs=(50.0, None, 100.0, 100.0))
+    assert measured.ratios == (2.0, 1.2)
+
+
+def test_figures_of_which_nobody_knows_the_round_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 rounds of ours, 2 of theirs"):
+        line(ours=(100.0, 300.0, 120.0), theirs=(50.0, 100.0))
+
+
+def test_a_line_whose_every_round_failed_is_not_measured() -> None:
+    assert line(ours=(100.0,), theirs=(None,), bound=1.0).verdict == "not measured"
+    assert line(ours=(None,), bound=1.0).verdict == "not measured"
+
+
+def test_the_median_of_our_own_is_of_the_rounds_that_did_not_fail() -> None:
+    assert line(ours=(3.0, None, 1.0)).figure == 2.0
+
+
 def test_alone_the_figure_is_the_median_of_our_own() -> None:
     assert line(ours=(3.0, 1.0, 2.0)).figure == 2.0
 
@@ -27,6 +46,11 @@ def test_alone_the_figure_is_the_median_of_our_own() -> None:
 @pytest.mark.parametrize(("ours", "verdict"), [(99.0, "missed"), (100.0, "met"), (149.0, "met"), (150.0, "aim")])
 def test_more_is_better_by_default(ours: float, verdict: str) -> None:
     assert line(ours=(ours,), bound=100.0, aim=150.0).verdict == verdict
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(124.0, "met"), (199.0, "aim"), (200.0, "further aim")])
+def test_a_further_aim_is_reached_after_the_aim(ours: float, verdict: str) -> None:
+    assert line(ours=(ours,), bound=100.0, aim=125.0, further_aim=200.0).verdict == verdict
 
 
 @pytest.mark.parametrize(("ours", "verdict"), [(91.0, "missed"), (90.0, "met"), (65.0, "aim")])

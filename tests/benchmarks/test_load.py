@@ -19,8 +19,10 @@ from grpclib.encoding.base import CodecBase
 from grpclib.server import Server
 from hpack import Decoder, Encoder
 
+from benchmarks.generator import carry_out
 from benchmarks.http2 import frame, header_blocks
-from benchmarks.load import NUMBER, Body, Generator, LoadError, Plan, carry_out, cpu_seconds
+from benchmarks.load import NUMBER, Body, Generator, LoadError, Plan, Result
+from benchmarks.processes import cpu_seconds
 from benchmarks.servers import floor
 
 pytestmark = pytest.mark.anyio
@@ -260,9 +262,41 @@ async def test_held_calls_are_outstanding_while_the_others_are_measured() -> Non
                 server.address, rate=5.0, calls=30, held=Body.of(b"held" + NUMBER), held_calls=2, servers=(server.pid,)
             )
         )
-    assert (result.require().calls, result.held_early) == (50, 0)
+    assert (result.require().calls, result.held_answered, result.held_early) == (50, 40, 0)
     assert result.longest < 3
     assert early.require().held_early == 2
+
+
+async def test_a_held_call_that_fails_is_no_answer_and_spoils_no_other() -> None:
+    async def method(request: bytes) -> bytes:
+        if request.startswith(b"held"):
+            if request.endswith(b"3"):
+                raise GRPCError(Status.UNAVAILABLE, "too many")
+            await asyncio.sleep(3.0)
+        return b"answer"
+
+    async with serving(method) as (_, address):
+        result = await asyncio.to_thread(held, address, held_calls=20, calls=50)
+    assert (result.require().calls, result.held_answered, result.held_early) == (50, 18, 0)
+    assert result.held_errors == {"grpc-status 14: too many": 2}
+
+
+async def test_held_calls_that_are_never_answered_are_failures_once_the_patience_is_over() -> None:
+    async def method(request: bytes) -> bytes:
+        if request.startswith(b"held"):
+            await asyncio.Event().wait()
+        return b"answer"
+
+    async with serving(method) as (_, address):
+        result = await asyncio.to_thread(held, address, held_calls=5, calls=50, patience=1.0)
+    assert (result.require().calls, result.held_answered) == (50, 0)
+    assert result.held_errors == {"not answered within 1 s after the end": 5}
+
+
+def held(address: str, **more: Any) -> Result:
+    """What comes of a plan with held calls, for a server in this process."""
+    with Generator() as generator:
+        return generator.run(plan(address, held=Body.of(b"held" + NUMBER), servers=(os.getpid(),), **more))
 
 
 # --- a server that answers as it should not

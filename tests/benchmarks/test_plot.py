@@ -10,7 +10,7 @@ import pytest
 from benchmarks.line import Line
 from benchmarks.plot import plot
 from benchmarks.report import Report
-from tests.benchmarks.test_report import ALONE, DEARER, FASTER, LINES, MISSING, REPORT, SMALLER
+from tests.benchmarks.test_report import ALONE, DEARER, FASTER, FURTHER, LINES, MISSING, REPORT, SMALLER
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -25,7 +25,7 @@ def of_class(root: ElementTree.Element, kind: str) -> list[ElementTree.Element]:
 
 def test_a_line_with_something_beside_it_has_a_bar_and_no_other_has() -> None:
     root = drawn(*LINES)
-    assert len(of_class(root, "good")) + len(of_class(root, "poor")) == 3
+    assert len(of_class(root, "good")) + len(of_class(root, "poor")) == 5
     texts = "".join(root.itertext())
     assert all(line.name in texts for line in (FASTER, SMALLER, DEARER))
     assert not any(line.name in texts for line in (ALONE, MISSING))
@@ -39,6 +39,12 @@ def test_a_bar_that_just_reaches_its_bound_ends_at_the_bound_s_mark() -> None:
     root = drawn(replace(FASTER, bound=125.0))
     [bar], [mark] = of_class(root, "good"), of_class(root, "bound")[:1]
     assert float(bar.attrib["x"]) + float(bar.attrib["width"]) == pytest.approx(float(mark.attrib["x1"]), abs=0.2)
+
+
+def test_a_further_aim_has_a_mark_of_its_own() -> None:
+    of_legend = 1
+    assert len(of_class(drawn(FASTER), "aim")) == 1 + of_legend
+    assert len(of_class(drawn(FURTHER), "aim")) == 2 + of_legend
 
 
 def test_what_is_worse_than_what_stands_beside_it_lies_left_of_1() -> None:

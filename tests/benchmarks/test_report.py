@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.line import Line
@@ -32,7 +35,11 @@ DEARER = Line(
 )
 ALONE = Line(name="time of a poll", unit="s", ours=(0.2,), bound=0.25, more_is_better=False)
 MISSING = Line(name="two servers", unit="µs", bound=1.1, more_is_better=False, not_measured="there is one core")
-LINES = (FASTER, SMALLER, DEARER, ALONE, MISSING)
+FURTHER = Line(name="GetTask", unit="calls/s", ours=(220.0,), theirs=(100.0,), bound=1.0, aim=1.25, further_aim=2.0)
+FAILED_ONCE = Line(
+    name="CreateTask", unit="calls/s", ours=(10.0, 30.0, 40.0), theirs=(10.0, None, 10.0), beside="the other", bound=1.0
+)
+LINES = (FASTER, SMALLER, DEARER, ALONE, MISSING, FURTHER, FAILED_ONCE)
 REPORT = Report(LINES, {"machine": "2 cores"})
 
 
@@ -48,6 +55,29 @@ def test_what_is_written_as_json_is_read_back() -> None:
 
 def test_a_line_is_told_with_both_medians_the_ratios_and_the_verdict() -> None:
     assert told(FASTER) == ("1,500 calls/s 12 calls/s (the other) 125 (100 to 140) ≥ 100 times ≥ 150 times met")
+
+
+def test_a_line_that_was_written_before_there_were_further_aims_has_none() -> None:
+    lines = json.loads(Report((FASTER,), {}).as_json())
+    del lines["lines"][0]["further_aim"]
+    assert Report.from_json(json.dumps(lines)).lines == (FASTER,)
+
+
+def test_a_further_aim_stands_beside_the_aim() -> None:
+    assert told(FURTHER).endswith("≥ 1.25 times, then ≥ 2 times second aim reached")
+    assert told(replace(FURTHER, ours=(130.0,))).endswith("≥ 1.25 times, then ≥ 2 times aim reached")
+
+
+def test_of_how_many_rounds_a_figure_is_stands_beside_it_where_it_is_not_of_all() -> None:
+    assert told(FAILED_ONCE) == "30 calls/s 10 calls/s (the other, 2 of 3 rounds) 2.50 (1 to 4) ≥ 1 times met"
+    assert "122 MB (the other, 1 of 3 rounds)" in told(replace(SMALLER, shown=(122.0,)))
+
+
+def test_what_failed_in_every_round_is_not_shown() -> None:
+    never = replace(FAILED_ONCE, theirs=(None, None, None))
+    assert told(never) == "30 calls/s ≥ 1 times not measured"
+    assert times_as_good(never) is None
+    assert times_as_good(replace(SMALLER, shown=(None, None, None))) is None
 
 
 def test_a_bound_on_the_figure_itself_is_told_with_its_unit() -> None:
@@ -85,9 +115,10 @@ def test_the_conditions_are_this_machine_s() -> None:
 @pytest.mark.parametrize(
     ("line", "times"),
     [
-        (FASTER, (125.0, 100.0, 150.0)),
-        (SMALLER, (2.0, pytest.approx(122 / 90), pytest.approx(122 / 65))),
-        (DEARER, (0.5, pytest.approx(1 / 1.5), None)),
+        (FASTER, (125.0, 100.0, 150.0, None)),
+        (SMALLER, (2.0, pytest.approx(122 / 90), pytest.approx(122 / 65), None)),
+        (DEARER, (0.5, pytest.approx(1 / 1.5), None, None)),
+        (FURTHER, (2.2, 1.0, 1.25, 2.0)),
         (ALONE, None),
         (MISSING, None),
     ],
