@@ -15,7 +15,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from connectors._wire.routes import SERVICES
-from tests.wire.connectors_for_tests import Served
+from connectors._wire.transport import Limits
+from tests.wire.connectors_for_tests import Served, serving
 from tests.wire.descriptors import OURS, enums, messages
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +108,17 @@ async def test_garbage_on_the_stream_ends_it_with_internal(served: Served) -> No
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         _ = [each async for each in stub(iter([b"\xff\xff\xff"]), timeout=10)]
     assert failure.value.code() is grpc.StatusCode.INTERNAL
+
+
+async def test_a_stream_on_which_nothing_more_is_asked_ends() -> None:
+    async with serving(limits=Limits(receive_timeout=0.1)) as served:
+        stream: Any = served.channel.stream_stream(f"/{VERSIONS[0]}/ServerReflectionInfo")(timeout=60)
+        await stream.write(Request(list_services="*").SerializeToString())
+        assert await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stream.read()
+        assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert [reason for _, _, reason in served.rejected] == ["slow_request"]
 
 
 async def test_grpcs_own_client_finds_the_real_types(served: Served) -> None:

@@ -133,13 +133,16 @@ async def test_a_handler_that_has_its_request_may_take_longer_though_the_caller_
         assert (await client.answer(held)).status is Status.OK
 
 
-async def test_a_conversation_without_an_end_may_pause_for_as_long_as_it_likes(handlers: Handlers) -> None:
+@pytest.mark.parametrize("said", [b"", message(b"x"), message(b"x") + PART], ids=["nothing", "a message", "a part"])
+async def test_a_conversation_without_an_end_that_falls_silent_ends(handlers: Handlers, said: bytes) -> None:
     async with server(handlers, IMPATIENT) as served, raw_client(served) as client:
-        talk = client.request(message(b"one"), path=TALK, end=False)
-        await outlast_the_bound(client)
-        client.data(talk, message(b"two"), end=True)
-        answer = await client.answer(talk)
-        assert (answer.status, answer.data) == (Status.OK, message(b"one") + message(b"two"))
+        answer = await client.answer(client.request(said, path=TALK, end=False))
+        assert (answer.status, answer.message) == (
+            Status.DEADLINE_EXCEEDED,
+            "the next message did not arrive whole within 0.1 s",
+        )
+        assert served.rejected == [(TALK, Status.DEADLINE_EXCEEDED, Reason.SLOW_REQUEST)]
+        await until(lambda: served.in_flight == 0)
 
 
 async def test_the_newest_call_is_refused_when_its_connection_holds_too_much_and_the_others_are_served(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import secrets
 from typing import Any
 
 import hpack
@@ -10,7 +12,10 @@ from hpack.exceptions import HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors._wire.status import Status
+from connectors._wire.transport import Call, unary
 from connectors._wire.transport.header_blocks import AnswerEncoder, RequestDecoder, literal_block
+from tests.wire.transport_peers import REQUEST, RawClient, message, raw_client, serving, until
 
 ANSWER = [(b":status", b"200"), (b"content-type", b"application/grpc"), (b"grpc-status", b"0")]
 NAMES = st.sampled_from([b":path", b"te", b"grpc-timeout", b"x", b"content-type", b"n" * 130])
@@ -119,3 +124,69 @@ def test_a_table_size_that_a_caller_repeats_is_announced_all_the_same() -> None:
     encoder.header_table_size = 100
     decoder.decode(encoder.encode(ANSWER))
     assert decoder.header_table_size == 100
+
+
+def is_held(backwards: str) -> bool:
+    """Whether anything in this process holds a text, which is given backwards so that this does not."""
+    gc.collect()
+    queue: list[object] = gc.get_objects()
+    seen = {id(each) for each in queue}
+    encoded = backwards.encode()
+    while queue:
+        each = queue.pop()
+        if isinstance(each, str):
+            if backwards in each[::-1]:
+                return True
+        elif isinstance(each, bytes | bytearray):
+            if encoded in each[::-1]:
+                return True
+        else:
+            new = [other for other in gc.get_referents(each) if id(other) not in seen]
+            seen.update(map(id, new))
+            queue += new
+    return False
+
+
+async def call_with(client: RawClient, name: str, backwards: str, kind: type[hpack.HeaderTuple]) -> None:
+    """Calls with one more header, by the Huffman code."""
+    client.open(1, [*REQUEST.items(), kind(name, backwards[::-1])])
+    client.data(1, message(b"x"), end=True)
+    assert (await client.answer(1)).status is Status.OK
+    await client.round_trip()
+
+
+async def echo(_: Call, request: bytes) -> bytes:
+    return request
+
+
+@pytest.mark.anyio
+async def test_a_callers_credentials_are_held_by_nothing_once_its_call_is_over() -> None:
+    backwards = secrets.token_hex(8)
+    async with serving({REQUEST[":path"]: unary(echo)}) as served, raw_client(served) as client:
+        await call_with(client, "authorization", backwards, hpack.NeverIndexedHeaderTuple)
+        assert not is_held(backwards)
+
+
+@pytest.mark.anyio
+async def test_credentials_that_a_caller_has_put_into_its_connections_table_go_with_the_connection() -> None:
+    backwards = secrets.token_hex(8)
+    async with serving({REQUEST[":path"]: unary(echo)}) as served:
+        async with raw_client(served) as client:
+            await call_with(client, "authorization", backwards, hpack.HeaderTuple)
+            (session,) = served.server._sessions
+            table = session._h2.decoder.header_table.dynamic_entries
+            assert b"authorization" in [name for name, _ in table]
+        del client, session, table
+        await until(lambda: not served.connections)
+        assert not is_held(backwards)
+
+
+@pytest.mark.anyio
+async def test_a_timeout_outlives_its_connection() -> None:
+    backwards = f"m{10**7 + secrets.randbelow(9 * 10**7)}"
+    async with serving({REQUEST[":path"]: unary(echo)}) as served:
+        async with raw_client(served) as client:
+            await call_with(client, "grpc-timeout", backwards, hpack.NeverIndexedHeaderTuple)
+        del client
+        await until(lambda: not served.connections)
+        assert is_held(backwards)

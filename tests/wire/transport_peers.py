@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -167,7 +167,9 @@ class RawClient:
             self.data(stream_id, data, end=end)
         return stream_id
 
-    def open(self, stream_id: int, headers: list[tuple[str, str]], *, end: bool = False) -> None:
+    def open(
+        self, stream_id: int, headers: Sequence[tuple[str, str] | hpack.HeaderTuple], *, end: bool = False
+    ) -> None:
         frame = HeadersFrame(stream_id, self.encoder.encode(headers), flags=["END_HEADERS"])
         if end:
             frame.flags.add("END_STREAM")

@@ -31,7 +31,7 @@ class Route:
     server_streaming: bool = False
     endless: bool = False
     """True for calls that never end by themselves, such as a health watch: a drain does not wait for them, and if
-    their requests are streams, those may take as long as they like."""
+    their requests are streams, the time that a request has to arrive in begins anew with each message."""
 
 
 def unary(handler: Callable[[Call, bytes], Awaitable[bytes]]) -> Route:
@@ -145,15 +145,15 @@ class Call:
         self._began = False
         self._on_answered: list[Callable[[bool], None]] | None = None
         self._task: asyncio.Task[None] | None = None
-        streaming = route.client_streaming
         self._inbox = Inbox(
             lane,
-            single=not streaming,
+            single=not route.client_streaming,
+            endless=route.endless,
             max_bytes=service.limits.max_message_bytes,
             encoding=encoding,
             whole=self._whole,
             refuse=self.refuse,
-            timeout=None if route.endless and streaming else service.limits.receive_timeout,
+            timeout=service.limits.receive_timeout,
             buffers=buffers,
             loop=loop,
         )
@@ -168,7 +168,8 @@ class Call:
 
     def describe(self, *, initial: Headers = (), trailing: Headers = ()) -> None:
         """Have metadata written with the answer: ``initial`` before its first message, where that is still to come,
-        ``trailing`` beside a status that is OK. Another status brings its own, by :class:`StatusError`.
+        ``trailing`` beside a status that is OK. Another status brings its own, by :class:`StatusError`. Once the call
+        has ended nothing is written any more, and this does nothing.
         """
         self._outbound.initial = [*self._outbound.initial, *initial]
         self._outbound.trailing = [*self._outbound.trailing, *trailing]
@@ -197,7 +198,8 @@ class Call:
     def on_answered(self, callback: Callable[[bool], None]) -> None:
         """Have ``callback`` told once, on the event loop, how the call ended: True when an answer that is OK was
         written whole before the deadline, to a caller that was still there. False when nobody can have had one: the
-        deadline passed, the caller or its connection is gone, or a failure was written instead.
+        deadline passed, the caller or its connection is gone, or a failure was written instead. Where the call has
+        ended already, it is told of that end, in the loop's next turn.
         """
         if self._ended:
             self._loop.call_soon(callback, self._answered)

@@ -34,6 +34,7 @@ class Inbox(Buffer):
         "_counted",
         "_encoding",
         "_ended",
+        "_endless",
         "_held",
         "_lane",
         "_loop",
@@ -56,23 +57,26 @@ class Inbox(Buffer):
         lane: Lane,
         *,
         single: bool,
+        endless: bool,
         max_bytes: int,
         encoding: str,
         whole: Callable[[], None],
         refuse: Callable[[Refusal], None],
-        timeout: float | None,
+        timeout: float,
         buffers: ConnectionBuffers,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """:param lane: the stream that this is a half of.
         :param max_bytes: of one message. :param encoding: the request's, `identity` or `gzip`.
         :param whole: told once, when the caller has half-closed. :param refuse: ends the call.
-        :param timeout: how many seconds from now a handler may wait for messages, None for as long as it likes.
+        :param timeout: how many seconds from now a handler may wait for messages; for each anew where the call is
+            ``endless``.
         :param buffers: counts what is held here.
         """
         # grpclib's own constructor makes a queue for each stream, which nothing here would use.
         self._lane = lane
         self._single = single
+        self._endless = endless
         self._max_bytes = max_bytes
         self._encoding = encoding
         self._whole = whole
@@ -174,13 +178,13 @@ class Inbox(Buffer):
             self._count_bytes()
             if self._closed:
                 raise CallEnded
-            timer = None if self._timeout is None else self._loop.call_at(self._started + self._timeout, self.late)
+            since = self._loop.time() if self._endless else self._started
+            timer = self._loop.call_at(since + self._timeout, self.late)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-                if timer is not None:
-                    timer.cancel()
+                timer.cancel()
         self._taken_bytes = 0
         if not self._messages:
             self._count_bytes()
@@ -207,9 +211,10 @@ class Inbox(Buffer):
         self._refuse, self._whole = _nobody, _nothing  # so that the call is gone without the garbage collector
 
     def late(self) -> None:
-        """The time for the request is over: where it is not whole, its call ends."""
+        """The time for the request, or for the next of its messages, is over: where it has not come, the call ends."""
         if self.incomplete:
-            message = f"the request did not arrive whole within {self._timeout:g} s"
+            what = "the next message" if self._endless else "the request"
+            message = f"{what} did not arrive whole within {self._timeout:g} s"
             self._refuse(Refusal(Status.DEADLINE_EXCEEDED, Reason.SLOW_REQUEST, message))
 
     def _count_bytes(self) -> None:

@@ -66,7 +66,8 @@ class Limits:
     """Seconds that the calls of such a connection then have to end in."""
     receive_timeout: float = 60.0
     """Seconds from a call's headers in which its request has to arrive, whatever the caller's own deadline. A handler
-    that no longer waits for a message has its request; a stream that is endless on both sides has no such bound."""
+    that no longer waits for a message has its request. On a stream that is endless on both sides each message has this
+    long, so that it ends once it is silent: nothing else bounds how many one client may hold."""
     send_timeout: float = 60.0
     """Seconds in which a caller has to take a message that is sent to it, and a client what was written to it."""
     max_buffered_bytes: int = 256 * 1024 * 1024
