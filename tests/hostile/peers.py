@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
@@ -102,9 +105,30 @@ class Peer:
                 while await self._reader.read(65_536):
                     pass
 
+    async def answer(self) -> int:
+        """Take the answer to a call, to its end.
+
+        :return: how many bytes of DATA it had. :raises EOFError: the connection ended before.
+        """
+        size = 0
+        while True:
+            head = await self._reader.readexactly(9)
+            length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+            await self._reader.readexactly(length)
+            if kind == DATA:
+                size += length
+            if kind in (DATA, HEADERS) and flags & END_STREAM:
+                return size
+
     def deafen(self) -> None:
         """Take nothing more from the socket."""
         self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def unread(self) -> int:
+        """Bytes that came and wait in the socket to be read."""
+        count = bytearray(4)
+        fcntl.ioctl(self._writer.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+        return int.from_bytes(count, sys.byteorder)
 
     def reset(self) -> None:
         """Have the end be a reset of the connection."""

@@ -5,17 +5,20 @@ what the server holds is bounded, and nothing is left of it afterwards.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from tests.hostile.attacks import ATTACKS, ATTACKS_ON_TLS, Place, floods, idle, other_protocols, rapid_resets
+from tests.hostile.attacks import ATTACKS, ATTACKS_ON_TLS, SEED, Place, floods, idle, other_protocols, rapid_resets
 from tests.hostile.victim import Traces, Victim
 
 pytestmark = pytest.mark.anyio
 
 WITHIN_S = 1.0
 """How soon a caller that behaves has its answer, whatever others do; 0.5 s was the slowest."""
+WITHIN_BY_THE_CLOCK_S = 3.0
+"""The same with what other processes take of the machine, the attackers' among them."""
 MOST_MIB = 100
 """What an attack may add to the server's memory while it lasts; 33 MiB was the most, by answers that nobody reads."""
 LEFT_MIB = 60
@@ -26,15 +29,29 @@ PATIENCE_S = 90.0
 """For an attack, and for its end: a few seconds, but for a machine that has more to do."""
 
 
+@contextmanager
+def seed_told() -> Iterator[None]:
+    """Where it fails, the failure says what repeats it."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"HOSTILE_SEED={SEED} has the attacks send the same again")
+        raise
+
+
 async def until_quiet(victim: Victim, before: Traces) -> None:
     """Until nothing is left that was not there before."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not (await victim.traces()).within(before):  # noqa: ASYNC110 - another process's
-            await asyncio.sleep(0.1)
+    end = asyncio.get_running_loop().time() + PATIENCE_S
+    while left := (await victim.traces()).beyond(before):
+        assert asyncio.get_running_loop().time() < end, f"left {PATIENCE_S:g} s later: {left}"
+        await asyncio.sleep(0.1)
 
 
-async def slowest(victim: Victim, since: int) -> float:
-    return await asyncio.to_thread(victim.slowest, since)
+async def answered_in_time(victim: Victim, since: int) -> None:
+    """The caller that behaves had its answers, from the one of that number on."""
+    slowest = await asyncio.to_thread(victim.slowest, since)
+    assert slowest.own < WITHIN_S
+    assert slowest.by_the_clock < WITHIN_BY_THE_CLOCK_S
 
 
 async def endure(victim: Victim, attack: Callable[[Place], Awaitable[None]]) -> None:
@@ -42,12 +59,13 @@ async def endure(victim: Victim, attack: Callable[[Place], Awaitable[None]]) -> 
     await victim.traces()  # whatever is made once is made by now
     traces, memory, since = await victim.traces(), victim.memory(), victim.answers()
     victim.forget_the_most()
-    async with asyncio.timeout(PATIENCE_S):
-        await attack(victim.place)
-    assert await slowest(victim, since) < WITHIN_S
-    assert victim.memory(most=True) - memory < MOST_MIB
-    await until_quiet(victim, traces)
-    assert victim.memory() - memory < LEFT_MIB
+    with seed_told():
+        async with asyncio.timeout(PATIENCE_S):
+            await attack(victim.place)
+        await answered_in_time(victim, since)
+        assert victim.memory(most=True) - memory < MOST_MIB
+        await until_quiet(victim, traces)
+        assert victim.memory() - memory < LEFT_MIB
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -74,10 +92,10 @@ async def test_thousands_of_idle_clients_take_little_and_keep_nobody_waiting(vic
             while victim.descriptors() < IDLE_CONNECTIONS:  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.05)
         assert (victim.memory() - memory) * 1024 < IDLE_CONNECTIONS * MOST_KIB_EACH
-        await slowest(victim, since)
+        await answered_in_time(victim, since)
 
     await idle(victim.place, IDLE_CONNECTIONS, meanwhile)
-    assert await slowest(victim, since) < WITHIN_S
+    await answered_in_time(victim, since)
     await until_quiet(victim, traces)
 
 

@@ -10,36 +10,60 @@ import threading
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flyteidl.admin import agent_pb2
 from flyteidl.core import literals_pb2, tasks_pb2
 from flyteidl.service import agent_pb2_grpc
+from google.protobuf import struct_pb2
+from h2.stream import H2Stream
 
+from connectors._engine import recorder
 from connectors._server.tls import TlsFiles
+from connectors._wire.transport.buffers import ConnectionBuffers
+from connectors._wire.transport.call import Call
+from connectors._wire.transport.dispatch import Dispatcher
+from connectors._wire.transport.framing import MessageReader
+from connectors._wire.transport.gate import Gate
+from connectors._wire.transport.http2 import Http2
+from connectors._wire.transport.inbox import Inbox
+from connectors._wire.transport.intake import Intake
+from connectors._wire.transport.lane import Lane, Line
+from connectors._wire.transport.outbound import Outbound, Unread
+from connectors._wire.transport.session import Session
 from tests.hostile.watcher import channel
 from tests.registry.distributions import write_distribution
 from tests.server.processes import ServerProcess
 
-__all__ = ["Traces", "Victim"]
+__all__ = ["Seconds", "Traces", "Victim"]
 
 # What runs and what is kept in the server's own process, told by a connector: nothing else can look there.
 CENSUS = """
 import asyncio
 import gc
+from collections import Counter
 
 from connectors import Phase, Resource, SyncConnectorBase
-
-KEPT = ("Session", "Call", "Inbox", "H2Connection", "_Http2")
 
 class Connector(SyncConnectorBase):
     task_type = "census"
 
     async def do(self, task, ctx):
         gc.collect()
-        kept = sum(type(thing).__name__ in KEPT for thing in gc.get_objects())
-        return Resource(Phase.SUCCEEDED, outputs={"tasks": len(asyncio.all_tasks()), "kept": kept})
+        kinds = Counter(map(type, gc.get_objects()))
+        kept = {f"{kind.__module__}.{kind.__qualname__}": count for kind, count in kinds.items()}
+        kept = {name: kept.get(name, 0) for name in task.custom["names"]}
+        return Resource(Phase.SUCCEEDED, outputs={"tasks": len(asyncio.all_tasks()), **kept})
 """
+# What a connection and a call are made of, down to what has their bytes. Each is a cycle with others at times, and may
+# be left where those are not.
+KEPT = [
+    f"{kind.__module__}.{kind.__qualname__}"
+    for kind in (
+        *(Session, Http2, Line, Dispatcher, Intake, Gate, ConnectionBuffers, H2Stream),
+        *(Call, Lane, Inbox, Outbound, Unread, MessageReader, recorder.Call),
+    )
+]
 PATIENCE_S = 90.0
 """For an answer, on a machine that has more to do."""
 _ROOT = Path(__file__).resolve().parents[2]
@@ -51,12 +75,24 @@ class Traces:
 
     descriptors: int
     tasks: int
-    kept: int
-    """Connections and calls that are in memory."""
+    kept: dict[str, int]
+    """How many connections and calls are in memory, by the names of their parts' classes."""
 
-    def within(self, other: Traces) -> bool:
-        """No more of anything than there was then."""
-        return self.descriptors <= other.descriptors and self.tasks <= other.tasks and self.kept <= other.kept
+    def beyond(self, other: Traces) -> dict[str, int]:
+        """What there is more of than there was then, and how many now."""
+        now, then = self._counts(), other._counts()
+        return {name: count for name, count in now.items() if count > then[name]}
+
+    def _counts(self) -> dict[str, int]:
+        return {"descriptors": self.descriptors, "tasks": self.tasks, **self.kept}
+
+
+class Seconds(NamedTuple):
+    """What an answer took; see `watcher.py`."""
+
+    own: float
+    """Without what other processes took."""
+    by_the_clock: float
 
 
 class Victim:
@@ -74,7 +110,7 @@ class Victim:
             self._authority = str(certificate.certificate)
         self.process = ServerProcess(*options, plugins=plugins, cwd=folder)
         self.address = self.process.address
-        self._seconds: list[float] = []
+        self._seconds: list[Seconds] = []
         self._changed = threading.Condition()
         self._watcher = subprocess.Popen(
             [sys.executable, "-m", "tests.hostile.watcher", self.address, str(self.process.pid), self._authority],
@@ -96,14 +132,15 @@ class Victim:
         """How many health checks the caller had an answer to."""
         return len(self._seconds)
 
-    def slowest(self, since: int) -> float:
-        """Seconds of the slowest answer from the one of that number on, once two more have come: the first of these was
-        under way until now.
+    def slowest(self, since: int) -> Seconds:
+        """The most seconds of any answer from the one of that number on, once two more have come: the first of these
+        was under way until now.
         """
         with self._changed:
             enough = len(self._seconds) + 2
             assert self._changed.wait_for(lambda: len(self._seconds) >= enough, PATIENCE_S), "the caller has no answer"
-            return max(self._seconds[since:])
+            own, by_the_clock = zip(*self._seconds[since:], strict=True)
+            return Seconds(max(own), max(by_the_clock))
 
     def descriptors(self) -> int:
         """Files and sockets that the server has open."""
@@ -125,7 +162,9 @@ class Victim:
         return await asyncio.to_thread(self._traces)
 
     def _traces(self) -> Traces:
-        header = agent_pb2.CreateRequestHeader(template=tasks_pb2.TaskTemplate(type="census"))
+        custom = struct_pb2.Struct()
+        custom.update({"names": KEPT})
+        header = agent_pb2.CreateRequestHeader(template=tasks_pb2.TaskTemplate(type="census", custom=custom))
         parts = [
             agent_pb2.ExecuteTaskSyncRequest(header=header),
             agent_pb2.ExecuteTaskSyncRequest(inputs=literals_pb2.LiteralMap()),
@@ -136,8 +175,8 @@ class Victim:
             (answer,) = stub.ExecuteTaskSync(iter(parts), timeout=PATIENCE_S)
             descriptors = self.descriptors()
         found = answer.header.resource.outputs.literals
-        tasks, kept = (found[name].scalar.primitive.integer for name in ("tasks", "kept"))
-        return Traces(descriptors, tasks, kept)
+        tasks, *kept = (found[name].scalar.primitive.integer for name in ("tasks", *KEPT))
+        return Traces(descriptors, tasks, dict(zip(KEPT, kept, strict=True)))
 
     def rejected(self) -> set[str]:
         """Why the transport ended calls and connections so far."""
@@ -162,5 +201,5 @@ class Victim:
         assert self._watcher.stdout is not None
         for line in self._watcher.stdout:
             with self._changed:
-                self._seconds.append(float(line))
+                self._seconds.append(Seconds(*map(float, line.split())))
                 self._changed.notify_all()
