@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -181,6 +182,11 @@ def test_a_late_template_equals_a_plain_one_both_ways() -> None:
 
 def test_a_late_template_looks_like_a_plain_one() -> None:
     assert repr(known_template()) == repr(TASK)
+
+
+def test_a_late_templates_class_can_be_looked_through() -> None:
+    names = [name for name, _ in inspect.getmembers(type(known_template()))]
+    assert {"interface", "metadata"} < set(names)
 
 
 def test_a_late_template_is_replaced_as_a_plain_one() -> None:

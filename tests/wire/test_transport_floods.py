@@ -251,11 +251,32 @@ async def test_of_the_answers_that_nobody_reads_only_so_many_are_held() -> None:
         assert served.server._service.buffers.held == 0
 
 
-async def test_a_client_that_takes_nothing_from_its_socket_is_cut_off_when_its_time_is_over() -> None:
-    async def flood(call: Call) -> None:
-        while True:
-            await call.send(b"x" * 65_536)
+@pytest.mark.parametrize("path", [ECHO, STREAM])
+async def test_an_answer_for_which_there_is_no_room_ends_its_handler_too(path: str) -> None:
+    cramped = Limits(max_buffered_bytes_per_connection=6000, max_message_bytes=3000)
+    async with serving(ROUTES, cramped) as served, raw_client(served, {INITIAL_WINDOW_SIZE: 10}) as client:
+        answers = [client.request(message(b"x" * 2500), path=path) for _ in range(3)]
+        assert (await client.answer(answers[-1])).status is Status.RESOURCE_EXHAUSTED
+        await until(lambda: served.in_flight == 2)
 
+
+async def flood(call: Call) -> None:
+    while True:
+        await call.send(b"x" * 65_536)
+
+
+async def test_an_answer_for_which_there_is_no_room_ends_its_handler_too_where_the_socket_is_full() -> None:
+    cramped = Limits(max_buffered_bytes_per_connection=6000, max_message_bytes=3000)
+    routes = {"/t.T/Flood": Route(flood, server_streaming=True)}
+    async with serving(routes, cramped) as served, raw_client(served, {INITIAL_WINDOW_SIZE: 2**31 - 1}) as client:
+        client.grant(0, 2**30)
+        client.request(message(b""), path="/t.T/Flood")
+        client.pause_reading()
+        await until(lambda: served.rejected == [("/t.T/Flood", Status.RESOURCE_EXHAUSTED, Reason.BUFFERS_FULL)])
+        await until(lambda: served.in_flight == 0)
+
+
+async def test_a_client_that_takes_nothing_from_its_socket_is_cut_off_when_its_time_is_over() -> None:
     routes = {"/t.T/Flood": Route(flood, server_streaming=True)}
     limits = Limits(send_timeout=0.3)
     async with serving(routes, limits) as served, raw_client(served, {INITIAL_WINDOW_SIZE: 2**31 - 1}) as client:

@@ -54,7 +54,7 @@ class Both:
 
     def __init__(self) -> None:
         self.h2 = H2Connection(CONFIG)
-        self.http2 = Http2(CONFIG, most_streams=MOST_STREAMS, stream_window=WINDOW)
+        self.http2 = Http2(most_streams=MOST_STREAMS, stream_window=WINDOW)
         self.clients: list[H2Connection] = []
         for each in (self.h2, self.http2):
             each.local_settings = Settings(

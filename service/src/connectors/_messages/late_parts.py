@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar, cast, overload
 
 from connectors import models
 from connectors._messages.decoding import parse
@@ -74,7 +74,15 @@ class _Attribute(Generic[T]):
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self._name = name
 
-    def __get__(self, task: models.TaskTemplate, owner: type[Any]) -> T:
+    @overload
+    def __get__(self, task: None, owner: type[Any]) -> Self: ...
+
+    @overload
+    def __get__(self, task: models.TaskTemplate, owner: type[Any]) -> T: ...
+
+    def __get__(self, task: models.TaskTemplate | None, owner: type[Any]) -> Self | T:
+        if task is None:
+            return self
         part, data = vars(task)[self._part]
         value: T = part.read(data)
         vars(task)[self._name] = value

@@ -26,7 +26,7 @@ async def read(size: int, function: Callable[[], T]) -> T:
 
 
 async def parsed(cls: type[T], data: bytes) -> T:
-    """The message that a request holds."""
+    """The message that a request holds. :raises Rejected: INTERNAL, its bytes are no such message."""
     return await read(len(data), lambda: parse(cls, data))
 
 

@@ -28,6 +28,16 @@ _DATA, _HEADERS = 0x0, 0x1
 _END_STREAM, _END_HEADERS = 0x1, 0x4
 _JUDGED = {b"content-length", b":status"}
 """Fields of which h2 makes something, in requests."""
+# Requests are checked where a fault fails one call; h2's own checks would end the connection and every call on it.
+# Headers stay bytes: a value that is not ASCII must not break the decoding of the others.
+_CONFIG = H2Configuration(
+    client_side=False,
+    header_encoding=None,
+    validate_inbound_headers=False,
+    validate_outbound_headers=False,
+    normalize_inbound_headers=False,
+    normalize_outbound_headers=False,
+)
 
 
 class Http2(H2Connection):
@@ -36,9 +46,9 @@ class Http2(H2Connection):
     MAX_CLOSED_STREAMS = CLOSED_STREAMS  # h2 remembers 65,536, which is 8 MB for each connection
     decoder: RequestDecoder
 
-    def __init__(self, config: H2Configuration, *, most_streams: int, stream_window: int) -> None:
+    def __init__(self, *, most_streams: int, stream_window: int) -> None:
         """:param stream_window: bytes that a caller may send on a new stream."""
-        super().__init__(config)
+        super().__init__(_CONFIG)
         self.decoder = RequestDecoder()
         self.encoder = AnswerEncoder()
         self._most_streams = most_streams

@@ -10,7 +10,6 @@ from typing import Protocol, cast
 
 from grpclib.config import Configuration
 from grpclib.protocol import EventsProcessor, H2Protocol
-from h2.config import H2Configuration
 from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -59,16 +58,6 @@ _TLS_RECORD = b"\x16\x03"
 _TOO_OLD = Refusal(Status.UNAVAILABLE, Reason.CONNECTION_AGE, "the connection has reached its greatest age")
 
 _GRPCLIB_CONFIG = Configuration().__for_server__()
-# Requests are checked where a fault fails one call; h2's own checks would end the connection and every call on it.
-# Headers stay bytes: a value that is not ASCII must not break the decoding of the others.
-_H2_CONFIG = H2Configuration(
-    client_side=False,
-    header_encoding=None,
-    validate_inbound_headers=False,
-    validate_outbound_headers=False,
-    normalize_inbound_headers=False,
-    normalize_outbound_headers=False,
-)
 
 _logger = logging.getLogger(__name__)
 
@@ -132,9 +121,7 @@ class Session(H2Protocol):
     dispatcher: Dispatcher
 
     def __init__(self, owner: SessionOwner, service: Service) -> None:
-        # grpclib's base takes the handler here; ours needs the connection first, and is given to the processor below.
-        self.config = _GRPCLIB_CONFIG
-        self.h2_config = _H2_CONFIG
+        # grpclib's own constructor keeps the handler and two configurations, for a connection_made that is not ours.
         self._owner = owner
         self._service = service
         self._settle_timer: asyncio.TimerHandle | None = None
@@ -152,7 +139,7 @@ class Session(H2Protocol):
         """Sends our settings, or turns the client away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
         limits = self._service.limits
-        self._h2 = Http2(_H2_CONFIG, most_streams=limits.max_concurrent_streams, stream_window=STREAM_WINDOW_BYTES)
+        self._h2 = Http2(most_streams=limits.max_concurrent_streams, stream_window=STREAM_WINDOW_BYTES)
         self._h2.local_settings = Settings(
             client=False,
             initial_values={
@@ -164,7 +151,7 @@ class Session(H2Protocol):
         self._h2.decoder.max_header_list_size = _HEADER_LIST_HARD_FACTOR * limits.max_header_list_bytes
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW_BYTES - _HTTP2_DEFAULT_WINDOW_BYTES)
-        self.connection = Line(self._h2, self._transport, config=self.config)
+        self.connection = Line(self._h2, self._transport, config=_GRPCLIB_CONFIG)
         self._gate = Gate()
         self._intake = Intake(self._h2, self._gate, self)
         self.dispatcher = Dispatcher(
