@@ -13,6 +13,7 @@ from connectors._wire.transport.framing import frame
 from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.header_blocks import literal_block
 from connectors._wire.transport.http2 import Http2
+from connectors._wire.transport.inbox import CallEnded
 from connectors._wire.transport.lane import Lane
 from connectors._wire.transport.limits import MESSAGE_OVERHEAD_BYTES
 from connectors._wire.transport.refusal import Reason, Refusal
@@ -118,12 +119,15 @@ class Outbound:
         return True
 
     async def send(self, message: bytes) -> None:
-        """Writes one message of a stream of them, as fast as the caller reads."""
+        """Writes one message of a stream of them, as fast as the caller reads.
+
+        :raises CallEnded: it is not taken, and there is no room to hold it.
+        """
         await self._message(message)
         self._flush()
 
     async def send_only(self, message: bytes) -> None:
-        """Writes a whole unary answer, as fast as the caller reads."""
+        """Writes a whole unary answer, as fast as the caller reads. :raises CallEnded: as :meth:`send` does."""
         await self._message(message)
         self.end()
 
@@ -208,6 +212,8 @@ class Outbound:
             self._unread = Unread(self._buffers, self.refuse, self._timeout)
         if self._unread is not None:
             self._unread.waits(size)
+        if self.refuse is None:  # what cannot be held has just ended this very call: nothing would wake it
+            raise CallEnded
 
     def _flush(self) -> None:
         if not self._lane.connection.is_closing():
