@@ -227,14 +227,16 @@ async def test_an_answer_that_nobody_reads_ends_its_call_when_its_time_is_over(p
         assert served.server._service.buffers.held == 0
 
 
-async def test_an_answer_that_is_read_in_time_is_whole(served: Served) -> None:
-    async with raw_client(served, {INITIAL_WINDOW_SIZE: 10}) as client:
-        slow = client.request(message(b"x" * 100), path=ECHO)
-        for _ in range(10):
+@pytest.mark.parametrize("window", [1, 3, 5, 10])
+async def test_an_answer_that_is_read_in_time_is_whole(served: Served, window: int) -> None:
+    asked = message(bytes(range(100)))
+    async with raw_client(served, {INITIAL_WINDOW_SIZE: window}) as client:
+        slow = client.request(asked, path=ECHO)
+        for _ in range(len(asked) // window):
             await client.round_trip()
-            client.grant(slow, 10)
+            client.grant(slow, window)
         answer = await client.answer(slow)
-        assert (answer.status, answer.data) == (Status.OK, message(b"x" * 100))
+        assert (answer.status, answer.data) == (Status.OK, asked)
         assert served.server._service.buffers.held == 0
 
 

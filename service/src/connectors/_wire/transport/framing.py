@@ -15,9 +15,9 @@ PREFIX_BYTES = 5
 _GZIP_WINDOW_BITS = 31  # zlib: the largest window, in a gzip wrapper
 
 
-def frame(message: bytes) -> bytes:
-    """One uncompressed message as it goes into DATA frames."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+def prefix(message: bytes) -> bytes:
+    """What goes into DATA frames before an uncompressed message."""
+    return b"\0" + len(message).to_bytes(4, "big")
 
 
 def only_message(data: bytes, max_bytes: int) -> bytes | None:

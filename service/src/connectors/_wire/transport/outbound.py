@@ -9,7 +9,7 @@ from h2.errors import ErrorCodes
 
 from connectors._wire.status import Status
 from connectors._wire.transport.buffers import ConnectionBuffers, Refuse
-from connectors._wire.transport.framing import frame
+from connectors._wire.transport.framing import PREFIX_BYTES, prefix
 from connectors._wire.transport.gate import Gate
 from connectors._wire.transport.header_blocks import literal_block
 from connectors._wire.transport.http2 import Http2
@@ -167,18 +167,21 @@ class Outbound:
         try:
             await self._writable(len(message))
             self._open()
-            await self._data(frame(message))
+            await self._data(message)
         finally:
             if self._unread is not None:
                 self._unread.over()
 
-    async def _data(self, data: bytes) -> None:
-        position, size = 0, len(data)
+    async def _data(self, message: bytes) -> None:
+        # Framed as it is cut: a framed copy would be held beside the message for as long as its caller takes neither.
+        head = prefix(message)
+        position, size = 0, PREFIX_BYTES + len(message)
         while self._lane.closable:
             window = self._h2.local_flow_control_window(self._lane.id)
             if window > 0:
                 end = min(position + min(window, self._h2.max_outbound_frame_size), size)
-                self._h2.send_data(self._lane.id, data[position:end])
+                cut = slice(max(position - PREFIX_BYTES, 0), max(end - PREFIX_BYTES, 0))
+                self._h2.send_data(self._lane.id, head[position:end] + message[cut])
                 self._gate.sent_data()
                 position = end
                 if position == size:
